@@ -1,0 +1,251 @@
+"""What a balanced loss must know of the Keras loss it balances: labels, logits, one value each."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# Losses that Keras knows as functions too: `keras.losses.get("categorical_crossentropy")`.
+_CLASS_OF_FUNCTION = {
+    keras.losses.binary_crossentropy: keras.losses.BinaryCrossentropy,
+    keras.losses.binary_focal_crossentropy: keras.losses.BinaryFocalCrossentropy,
+    keras.losses.categorical_crossentropy: keras.losses.CategoricalCrossentropy,
+    keras.losses.categorical_focal_crossentropy: keras.losses.CategoricalFocalCrossentropy,
+    keras.losses.categorical_generalized_cross_entropy: (
+        keras.losses.CategoricalGeneralizedCrossEntropy
+    ),
+    keras.losses.kl_divergence: keras.losses.KLDivergence,
+    keras.losses.sparse_categorical_crossentropy: keras.losses.SparseCategoricalCrossentropy,
+}
+_SIGMOID = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
+# Losses of probabilities that have no `from_logits` of their own.
+_PROBABILITIES_ONLY = (
+    keras.losses.CategoricalGeneralizedCrossEntropy,
+    keras.losses.KLDivergence,
+)
+_INTEGER_LABELS = (
+    keras.losses.CategoricalGeneralizedCrossEntropy,
+    keras.losses.SparseCategoricalCrossentropy,
+)
+_ONE_HOT_LABELS = (
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+    keras.losses.KLDivergence,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseLoss:
+    """A Keras loss, seen as a function of logits.
+
+    Attributes:
+        loss: The Keras loss as the user gave it.
+        from_logits: Whether the model's output is logits; else it is probabilities.
+        multi_label: Whether each logit is a yes-or-no question of its own (sigmoid) instead of one
+            of many exclusive classes (softmax).
+        of_logits: `(labels, logits) -> losses`, before reduction. `(...)` for softmax losses of
+            `(..., num_classes)` logits; `(..., num_classes)` for multi-label ones.
+        ignore_class: Integer label that takes no part in the loss, or None.
+    """
+
+    loss: keras.losses.Loss
+    from_logits: bool
+    multi_label: bool
+    of_logits: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    ignore_class: int | None
+
+    def logits(self, y_pred: tf.Tensor) -> tf.Tensor:
+        """The logits behind a model's output.
+
+        Args:
+            y_pred: What the model returned, `(..., num_classes)`.
+
+        Raises:
+            ValueError: Probabilities declared as logits, or the other way round.
+        """
+        # Keras leaves its argument on the result of a softmax or sigmoid.
+        behind_activation = getattr(y_pred, "_keras_logits", None)
+        if self.from_logits:
+            if behind_activation is not None:
+                raise ValueError(
+                    "Expected logits, since the loss says from_logits=True. Received the output "
+                    "of a softmax or sigmoid. Say from_logits=False, or remove the activation "
+                    "from the model's last layer."
+                )
+            return y_pred
+        if behind_activation is not None:
+            return behind_activation
+        probabilities = tf.convert_to_tensor(y_pred)
+        # Values can be looked at for free only while running eagerly.
+        if tf.executing_eagerly() and bool(
+            tf.reduce_any((probabilities < 0) | (probabilities > 1))
+        ):
+            raise ValueError(
+                "Expected probabilities in [0, 1], since the loss says from_logits=False. Received "
+                f"values from {float(tf.reduce_min(probabilities)):.4g} to "
+                f"{float(tf.reduce_max(probabilities)):.4g}. Say from_logits=True, or end the "
+                "model with a softmax (sigmoid for multi-label)."
+            )
+        epsilon = keras.config.epsilon()
+        clipped = tf.clip_by_value(
+            tf.cast(probabilities, self.loss.dtype), epsilon, 1.0 - epsilon
+        )
+        if self.multi_label:
+            return tf.math.log(clipped) - tf.math.log1p(-clipped)
+        return tf.math.log(clipped)
+
+    def check_labels(self, y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Labels in the shape that the loss takes: integer labels without a last axis of 1.
+
+        Args:
+            y_true: Labels as the user gave them.
+            logits: `(..., num_classes)`.
+
+        Raises:
+            ValueError: Rank, number of classes or labels that the loss cannot take.
+        """
+        if logits.shape.rank is None or logits.shape.rank < 2 or logits.shape[-1] is None:
+            raise ValueError(
+                "Expected model outputs of shape (batch_size, ..., num_classes) with a known "
+                f"number of classes. Received shape {logits.shape}."
+            )
+        num_classes = logits.shape[-1]
+        if num_classes < 2 and not self.multi_label:
+            raise ValueError(
+                f"Expected at least 2 classes. Received logits of shape {logits.shape}. For one "
+                "yes-or-no output use the base loss 'binary_crossentropy'."
+            )
+        one_hot = y_true.shape.rank == logits.shape.rank and y_true.shape[-1] == num_classes
+        integer = y_true.shape.rank == logits.shape.rank - 1 or (
+            y_true.shape.rank == logits.shape.rank and y_true.shape[-1] == 1 and not one_hot
+        )
+        name = type(self.loss).__name__
+        if self.multi_label or isinstance(self.loss, _ONE_HOT_LABELS):
+            if self.multi_label and num_classes == 1 and y_true.shape.rank == logits.shape.rank - 1:
+                # A single yes-or-no logit, labelled (batch_size,) as Keras allows.
+                return y_true[..., tf.newaxis]
+            if not one_hot:
+                raise ValueError(
+                    f"{name} expects labels of shape {_shape(logits)}, one value per class. "
+                    f"Received shape {_shape(y_true)}. "
+                    + (
+                        "Make a 0/1 vector of each sample's labels."
+                        if self.multi_label
+                        else "For integer labels use 'sparse_categorical_crossentropy'."
+                    )
+                )
+        elif isinstance(self.loss, _INTEGER_LABELS):
+            if not integer:
+                raise ValueError(
+                    f"{name} expects integer labels of shape {_shape(logits[..., 0])}. Received "
+                    f"shape {_shape(y_true)}. For one-hot or soft labels use "
+                    "'categorical_crossentropy'."
+                )
+        elif not (one_hot or integer):
+            raise ValueError(
+                f"Expected labels of shape {_shape(logits[..., 0])} (integers) or "
+                f"{_shape(logits)} (one value per class). Received shape {_shape(y_true)}."
+            )
+        if not one_hot and y_true.shape.rank == logits.shape.rank:
+            y_true = tf.squeeze(y_true, axis=-1)
+        leading = logits.shape if one_hot else logits.shape[:-1]
+        if not y_true.shape.is_compatible_with(leading):
+            raise ValueError(
+                f"Expected labels of shape {tuple(leading)} for outputs of shape "
+                f"{_shape(logits)}. Received shape {_shape(y_true)}."
+            )
+        if not one_hot and tf.executing_eagerly():
+            self._check_range(y_true, num_classes)
+        return y_true
+
+    def _check_range(self, y_true: tf.Tensor, num_classes: int) -> None:
+        # In a graph on CPU the cross-entropy operation itself refuses such labels.
+        wrong = (y_true < 0) | (y_true >= num_classes)
+        if self.ignore_class is not None:
+            wrong &= y_true != self.ignore_class
+        if bool(tf.reduce_any(wrong)):
+            raise ValueError(
+                f"Expected integer labels in [0, {num_classes}), since the model has "
+                f"{num_classes} outputs. Received {float(y_true[wrong][0]):g} among them. Number "
+                "the classes from 0, and give the model's last layer one unit per class."
+            )
+
+
+def class_indices(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Class of each sample, int32 `(...)`: its label, or the most probable class of a soft label.
+
+    Args:
+        y_true: Integer labels `(...)`, or one-hot or soft labels `(..., num_classes)`.
+        logits: `(..., num_classes)`.
+    """
+    if y_true.shape.rank == logits.shape.rank:
+        return tf.argmax(y_true, axis=-1, output_type=tf.int32)
+    return tf.cast(y_true, tf.int32)
+
+
+def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
+    """Find out how to balance a Keras loss.
+
+    Args:
+        loss: Name, function or object of a Keras loss over classes. An own subclass of
+            `keras.losses.Loss` needs a `from_logits` attribute, and one loss value per sample.
+
+    Raises:
+        ValueError: Not a loss over classes, or one over another axis than the last.
+
+    Example:
+        >>> base = resolve("binary_crossentropy")
+        >>> base.multi_label, base.from_logits
+        (True, False)
+    """
+    found = keras.losses.get(loss)
+    if found in _CLASS_OF_FUNCTION:
+        found = _CLASS_OF_FUNCTION[found]()
+    config = found.get_config() if isinstance(found, keras.losses.Loss) else {}
+    from_logits = getattr(found, "from_logits", config.get("from_logits"))
+    if isinstance(found, _PROBABILITIES_ONLY):
+        from_logits = False
+    if not isinstance(found, keras.losses.Loss) or not isinstance(from_logits, bool):
+        raise ValueError(
+            "Expected a loss over classes: a keras.losses.Loss with a boolean `from_logits`, such "
+            "as 'sparse_categorical_crossentropy', 'categorical_crossentropy' or "
+            f"'binary_crossentropy'. Received: loss={loss!r}. A loss without logits has no logit "
+            "gradient to balance."
+        )
+    if config.get("axis", -1) != -1:
+        raise ValueError(
+            f"Expected the classes on the last axis (axis=-1). Received axis={config['axis']}. "
+            "Move the class axis of the model's output to the end."
+        )
+    multi_label = isinstance(found, _SIGMOID)
+    return BaseLoss(
+        loss=found,
+        from_logits=from_logits,
+        multi_label=multi_label,
+        of_logits=_as_function_of_logits(found, from_logits, multi_label, config),
+        ignore_class=getattr(found, "ignore_class", None),
+    )
+
+
+def _as_function_of_logits(
+    loss: keras.losses.Loss, from_logits: bool, multi_label: bool, config: dict[str, Any]
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    if not from_logits and "from_logits" in config:
+        # The same loss told that it gets logits: one fused, numerically safe operation.
+        loss = type(loss).from_config({**config, "from_logits": True})
+        from_logits = True
+
+    def of_logits(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        y_pred = logits if from_logits else tf.nn.softmax(logits)
+        if multi_label:
+            # Keras averages over the last axis. A last axis of one keeps each entry by itself.
+            return loss.call(y_true[..., tf.newaxis], y_pred[..., tf.newaxis])
+        return loss.call(y_true, y_pred)
+
+    return of_logits
+
+
+def _shape(tensor: tf.Tensor) -> tuple[int | None, ...]:
+    return tuple(tensor.shape)

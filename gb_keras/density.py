@@ -1,0 +1,223 @@
+"""The mathematics of gradient balance: pure functions, tensors in and tensors out.
+
+Symbols, used in all docstrings below:
+
+| symbol | meaning |
+|---|---|
+| `g_i`  | gradient of the loss of sample `i` with respect to its logits, `(num_classes,)` |
+| `n_i`  | gradient norm of sample `i`, `||g_i||_1 / 2`; for softmax cross-entropy `1 - p_y` |
+| `H`    | joint gradient histogram, `(num_rows, bins)`: how many samples of a class have a norm in a bin |
+| `rho`  | density: `H` summed over its rows, `(bins,)` |
+| `N`    | class counts, `(num_classes,)` |
+
+A row of `H` is a class; in multi-label training each class has two rows, negatives and positives.
+
+References:
+    Gradient norm, unit regions and density: Li, Liu, Wang, "Gradient Harmonized Single-stage
+    Detector", AAAI 2019, arXiv 1811.05181. Margin: Menon et al., "Long-tail learning via logit
+    adjustment", ICLR 2021, arXiv 2007.07314. Balance of the loss by the density of logit
+    gradients in multi-class training: patent CN112633359A.
+"""
+
+import tensorflow as tf
+
+# Added to every class count, so that a class not seen yet has a finite margin. Half a sample is
+# the Jeffreys prior of a proportion.
+PSEUDO_COUNT = 0.5
+
+
+def softmax_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
+    """Norm of a sample's logit gradient, `||g||_1 / 2`.
+
+    The components of a softmax gradient sum to zero, so that half of the sum of their absolute
+    values is the probability mass that the model has put wrong: `1 - p_y` for a one-hot label.
+
+    Args:
+        gradient: Logit gradients, `(..., num_classes)`.
+
+    Returns:
+        Norms in float32, `(...)`; in [0, 1] for cross-entropy with labels that sum to 1.
+
+    Example:
+        >>> p = tf.constant([[0.7, 0.2, 0.1]])
+        >>> y = tf.constant([[1.0, 0.0, 0.0]])
+        >>> softmax_gradient_norm(p - y).numpy()
+        array([0.3], dtype=float32)
+    """
+    return 0.5 * tf.cast(tf.reduce_sum(tf.abs(gradient), axis=-1), tf.float32)
+
+
+def sigmoid_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
+    """Norm of one logit's own gradient, `|g|`, where every logit is a sample (multi-label).
+
+    Args:
+        gradient: Logit gradients, `(..., num_classes)`.
+
+    Returns:
+        Norms in float32, same shape; `|sigmoid(z) - y|`, in [0, 1], for binary cross-entropy.
+    """
+    return tf.cast(tf.abs(gradient), tf.float32)
+
+
+def bin_index(norm: tf.Tensor, bins: int) -> tf.Tensor:
+    """Unit region of a norm: `min(floor(n * bins), bins - 1)`.
+
+    Args:
+        norm: Finite gradient norms, any shape. Norms above 1 fall into the last bin.
+        bins: Number of bins on [0, 1].
+
+    Returns:
+        Bin indices in [0, bins), int32, same shape.
+
+    Example:
+        >>> bin_index(tf.constant([0.0, 0.09, 0.1, 1.0, 7.5]), bins=10).numpy()
+        array([0, 0, 1, 9, 9], dtype=int32)
+    """
+    # Clipped before the cast: a float beyond the range of int32 has no defined integer.
+    return tf.cast(tf.clip_by_value(tf.floor(norm * bins), 0.0, bins - 1.0), tf.int32)
+
+
+def count_rows(rows: tf.Tensor, valid: tf.Tensor, num_rows: int) -> tf.Tensor:
+    """Number of valid samples per row, `(num_rows,)`.
+
+    Args:
+        rows: Row of each sample, int32, any shape.
+        valid: Which samples count, bool, same shape. Rows of other samples may be anything.
+        num_rows: Number of rows.
+
+    Returns:
+        Counts in float32, `(num_rows,)`.
+
+    Example:
+        >>> rows = tf.constant([0, 2, 2, 99])
+        >>> count_rows(rows, tf.constant([True, True, True, False]), num_rows=3).numpy()
+        array([1., 0., 2.], dtype=float32)
+    """
+    # A negative segment id is dropped by definition of the operation.
+    segments = tf.reshape(tf.where(valid, rows, -1), [-1])
+    return tf.math.unsorted_segment_sum(
+        tf.ones_like(segments, tf.float32), segments, num_segments=num_rows
+    )
+
+
+def batch_histogram(
+    rows: tf.Tensor, bin_indices: tf.Tensor, valid: tf.Tensor, num_rows: int, bins: int
+) -> tf.Tensor:
+    """Joint histogram of one batch: number of valid samples of each row in each bin.
+
+    Costs one scatter of `batch_size` ones; it never materialises a one-hot tensor.
+
+    Args:
+        rows: Row of each sample, int32, any shape.
+        bin_indices: Bin of each sample, int32, same shape.
+        valid: Which samples count, bool, same shape.
+        num_rows: Number of rows.
+        bins: Number of bins.
+
+    Returns:
+        Counts in float32, `(num_rows, bins)`.
+
+    Example:
+        >>> batch_histogram(
+        ...     tf.constant([1, 1, 0]), tf.constant([2, 2, 0]), tf.constant([True, True, False]), 2, 3
+        ... ).numpy()
+        array([[0., 0., 0.],
+               [0., 0., 2.]], dtype=float32)
+    """
+    cells = count_rows(rows * bins + bin_indices, valid, num_rows * bins)
+    return tf.reshape(cells, [num_rows, bins])
+
+
+def effective_momentum(momentum: float, num_updates: tf.Tensor) -> tf.Tensor:
+    """Momentum of update `t`, `min(momentum, 1 - 1/t)`: a plain mean until the window is full.
+
+    Args:
+        momentum: Momentum in the long run, in [0, 1).
+        num_updates: Number of updates `t`, the coming one included; at least 1.
+
+    Returns:
+        Momentum in [0, 1), float32 scalar.
+
+    Example:
+        >>> [float(effective_momentum(0.9, tf.constant(t))) for t in (1, 2, 100)]
+        [0.0, 0.5, 0.9]
+    """
+    return tf.minimum(momentum, 1.0 - 1.0 / tf.cast(num_updates, tf.float32))
+
+
+def bin_weights(
+    density: tf.Tensor, batch_density: tf.Tensor, exponent: float, max_weight: float | None
+) -> tf.Tensor:
+    """Weight of a sample by its bin: crowded bins speak lower, so that each region is heard.
+
+    `w(m) = rho(m)^(-exponent)`, scaled to mean 1 over the samples of the batch, capped to
+    `[1 / max_weight, max_weight]`, and scaled to mean 1 again. With exponent 1 and no cap this is
+    the GHM-C weight (Li et al. 2019, equation 8).
+
+    Args:
+        density: Number of samples per bin, `rho`, `(bins,)`; it takes in the current batch.
+        batch_density: Number of samples per bin in the current batch, `(bins,)`. A mean over the
+            batch is a mean over bins weighted by these, hence costs `bins`, not `batch_size`.
+        exponent: How far a density is inverted: 0 not at all, 1 fully.
+        max_weight: Cap of the weights, at least 1, or None for no cap.
+
+    Returns:
+        Weights in float32, `(bins,)`. Bins without samples hold 0 or the cap, and mean nothing.
+
+    Example:
+        Ten samples, nine of them easy. Each of the two occupied bins gets half of the weight:
+
+        >>> counts = tf.constant([9.0, 0.0, 1.0])
+        >>> bin_weights(counts, counts, exponent=1.0, max_weight=None).numpy()
+        array([0.55555556, 0.        , 5.        ], dtype=float32)
+    """
+    if exponent == 0:
+        return tf.ones_like(density)
+    num_samples = tf.reduce_sum(batch_density)
+    occupied = density > 0
+    weights = tf.where(occupied, tf.pow(tf.where(occupied, density, 1.0), -exponent), 0.0)
+
+    def scaled_to_mean_one(weights: tf.Tensor) -> tf.Tensor:
+        return tf.math.divide_no_nan(
+            weights * num_samples, tf.reduce_sum(weights * batch_density)
+        )
+
+    weights = scaled_to_mean_one(weights)
+    if max_weight is not None:
+        weights = scaled_to_mean_one(tf.clip_by_value(weights, 1.0 / max_weight, max_weight))
+    return weights
+
+
+def class_margin(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
+    """Margin added to the logits in the training loss: `strength * log(pi)` (Menon et al. 2021).
+
+    `pi_c = (N_c + 1/2) / sum_k (N_k + 1/2)` is the class prior. A rare class must be predicted
+    with a lead of its log prior, so that the decision without margin favours no class.
+
+    Args:
+        class_counts: Samples seen per class, `N`, `(num_classes,)`.
+        strength: Scale of the margin: 0 none, 1 the full log prior.
+
+    Returns:
+        Margins in float32, `(num_classes,)`, at most 0.
+
+    Example:
+        >>> class_margin(tf.constant([99.5, 0.5]), strength=1.0).numpy()
+        array([-0.0099505, -4.6151204], dtype=float32)
+    """
+    smoothed = class_counts + PSEUDO_COUNT
+    return strength * (tf.math.log(smoothed) - tf.math.log(tf.reduce_sum(smoothed)))
+
+
+def class_log_odds(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
+    """Margin of multi-label training: `strength` times the log odds of each class.
+
+    Args:
+        class_counts: Entries seen per class, `(2, num_classes)`: verified negatives, positives.
+        strength: Scale of the margin: 0 none, 1 the full log odds.
+
+    Returns:
+        Margins in float32, `(num_classes,)`: `log((N_positive + 1/2) / (N_negative + 1/2))`.
+    """
+    negatives, positives = tf.unstack(class_counts + PSEUDO_COUNT)
+    return strength * (tf.math.log(positives) - tf.math.log(negatives))

@@ -1,0 +1,373 @@
+"""The loss that a user passes to `compile`: any Keras loss over classes, gradient-balanced."""
+
+import contextlib
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+
+from gb_keras import base_loss, density
+
+
+class Statistic(Protocol):
+    """Where a balanced loss reads and leaves what it counted (see `statistics.GradientDensity`)."""
+
+    def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
+        """Class counts with the current batch added."""
+
+    def update(
+        self, batch_histogram: tf.Tensor, num_skipped: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Take in a batch; return the running and the whole batch's histogram."""
+
+
+class Balancing(Protocol):
+    """What a model tells its balanced losses while it computes its loss."""
+
+    def statistic(self, num_classes: int) -> Statistic | None:
+        """The statistic for the next loss, to be updated; None to leave the loss unbalanced."""
+
+    def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
+        """Take note of the unbalanced loss of the same batch."""
+
+
+# A loss object holds no state and does not know its model, as any Keras loss. The model announces
+# itself here. Per thread, since each replica of a mirrored strategy traces in a thread of its own.
+_current = threading.local()
+
+
+@contextlib.contextmanager
+def balanced_by(balancing: Balancing) -> Iterator[None]:
+    """Within this block balanced losses use the statistic of a model."""
+    outer = getattr(_current, "balancing", None)
+    _current.balancing = balancing
+    try:
+        yield
+    finally:
+        _current.balancing = outer
+
+
+@keras.saving.register_keras_serializable(package="gb_keras")
+class GradientBalancedLoss(keras.losses.Loss):
+    """Balances any Keras loss over classes by the density of its logit gradients.
+
+    Frequent classes drown rare ones, and the crowd of easy or impossible samples drowns what is
+    still worth learning. Both show in the gradient of the loss with respect to the logits, so one
+    statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
+
+        loss_i = w(b_i) * base(y_i, z_i + margin)
+        w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, within 1/cap and cap
+        margin = prior_strength * log(class prior)
+
+    with `z` the logits and `b_i` the bin of the gradient norm `||dl/dz||_1 / 2`. The weights are
+    constants in the backward pass. In a `GradientBalancedModel` the statistic runs over all
+    training batches and the validation loss is the base loss. In a plain `keras.Model`, or called
+    by itself, the statistic is of the batch at hand only, kept nowhere; that is then also how a
+    plain model's `val_loss` is computed.
+
+    Corners: exponent 0 and strength 0 is the base loss; exponent 1, strength 0, momentum 0 and no
+    cap is GHM-C; exponent 0 and strength 1 is logit adjustment with counts taken while training.
+
+    Args:
+        loss: Name or object of a Keras loss over classes: sparse or categorical cross-entropy,
+            their focal relatives, generalised cross-entropy, or `"binary_crossentropy"` for
+            multi-label, where each logit is a sample. As in Keras, `from_logits` tells whether
+            the model's output is logits; a name means probabilities.
+        bins: Number of bins on the gradient norm's range [0, 1], at least 1.
+        momentum: Momentum of the running histogram, in [0, 1); 0 forgets all but the last batch.
+        density_exponent: How far a crowded bin is weighted down, at least 0.
+        prior_strength: Scale of the class margin, at least 0.
+        max_weight: Cap of a sample's weight, at least 1 (and one over it the floor), or None.
+        name: Name of the loss.
+
+    Raises:
+        ValueError: An argument out of its range, or a loss without logits.
+
+    Example:
+        Three easy samples and a hard one. Balanced, the hard one counts for half of the loss:
+
+        >>> loss = GradientBalancedLoss(
+        ...     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        ...     density_exponent=1.0, prior_strength=0.0, max_weight=None)
+        >>> logits = [[5.0, 0.0], [5.0, 0.0], [5.0, 0.0], [2.0, 0.0]]
+        >>> float(loss([0, 0, 0, 1], logits))
+        1.0668
+
+    References:
+        Gradient balance in multi-class training: patent CN112633359A. Gradient harmonizing: Li,
+        Liu, Wang 2019, arXiv 1811.05181. Logit adjustment: Menon et al. 2021, arXiv 2007.07314.
+    """
+
+    def __init__(
+        self,
+        loss: str | keras.losses.Loss | Callable = "sparse_categorical_crossentropy",
+        bins: int = 30,
+        momentum: float = 0.99,
+        density_exponent: float = 0.5,
+        prior_strength: float = 1.0,
+        max_weight: float | None = 2.0,
+        name: str = "gradient_balanced_loss",
+    ):
+        _check_arguments(bins, momentum, density_exponent, prior_strength, max_weight)
+        self.base = base_loss.resolve(loss)
+        super().__init__(name=name, reduction=self.base.loss.reduction, dtype=self.base.loss.dtype)
+        self.bins = bins
+        self.momentum = momentum
+        self.density_exponent = density_exponent
+        self.prior_strength = prior_strength
+        self.max_weight = max_weight
+        # Keras's own reduction of losses that are computed already.
+        self._given = _GivenLosses(name=name, reduction=self.reduction, dtype=self.dtype)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        """The balanced loss of a batch, reduced as the base loss would be.
+
+        Args:
+            y_true: Labels: integers `(...)` or `(..., 1)`, or one-hot or soft `(..., num_classes)`.
+            y_pred: Logits or probabilities, `(..., num_classes)`.
+            sample_weight: Optional weights, `(batch_size,)` up to the shape of the losses; for
+                multi-label also `(..., num_classes)`, one for each entry. Samples of weight 0 stay
+                out of the statistic.
+
+        Raises:
+            ValueError: Shapes or labels that do not fit each other.
+        """
+        if not tf.is_tensor(y_pred):
+            y_pred = tf.convert_to_tensor(y_pred, self.dtype)
+        mask = getattr(y_pred, "_keras_mask", None)
+        logits = tf.cast(self.base.logits(y_pred), self.dtype)
+        y_true = self.base.check_labels(
+            keras.ops.convert_to_tensor(y_true, dtype=self.dtype), logits
+        )
+        if sample_weight is not None:
+            sample_weight = _in_shape_of_losses(
+                keras.ops.convert_to_tensor(sample_weight, dtype=self.dtype), logits, self.base
+            )
+        if mask is not None:
+            mask = _in_shape_of_losses(mask, logits, self.base)
+        active = self._active(y_true, logits, sample_weight, mask)
+
+        balancing: Balancing | None = getattr(_current, "balancing", None)
+        if balancing is None:
+            losses, _ = self._balanced_losses(y_true, logits, active, _CurrentBatch())
+            return self._given.reduce(losses, mask, sample_weight)
+        statistic = balancing.statistic(logits.shape[-1])
+        if statistic is None:
+            losses = base_losses = self.base.of_logits(y_true, logits)
+        else:
+            losses, base_losses = self._balanced_losses(y_true, logits, active, statistic)
+        value = self._given.reduce(losses, mask, sample_weight)
+        base_value = value if losses is base_losses else self._given.reduce(
+            base_losses, mask, sample_weight
+        )
+        balancing.record_base_loss(base_value, tf.shape(logits)[0])
+        return value
+
+    def _balanced_losses(
+        self, y_true: tf.Tensor, logits: tf.Tensor, active: tf.Tensor, statistic: Statistic
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Losses times their weights, with the balanced gradient, and the base losses.
+
+        Both in the shape of the losses before reduction.
+        """
+        num_classes = logits.shape[-1]
+        rows, in_range = self._rows(y_true, logits)
+        active_in_range = active & in_range
+        num_rows = 2 * num_classes if self.base.multi_label else num_classes
+        constant_logits = tf.stop_gradient(logits)
+        if self.prior_strength:
+            batch_counts = density.count_rows(rows, active_in_range, num_rows)
+            margin_of = density.class_log_odds if self.base.multi_label else density.class_margin
+            shifted = constant_logits + tf.cast(
+                margin_of(statistic.counts_with(batch_counts), self.prior_strength), self.dtype
+            )
+        else:
+            shifted = constant_logits
+
+        with tf.GradientTape() as tape:
+            tape.watch(shifted)
+            losses = self.base.of_logits(y_true, shifted)
+        # Before reduction, sample weights and loss scaling: each sample's own gradient.
+        gradient = tape.gradient(losses, shifted)
+
+        norm_of = (
+            density.sigmoid_gradient_norm
+            if self.base.multi_label
+            else density.softmax_gradient_norm
+        )
+        norm = norm_of(gradient)
+        finite = tf.math.is_finite(norm) & tf.math.is_finite(losses)
+        valid = active_in_range & finite
+        bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
+        histogram, batch_histogram = statistic.update(
+            density.batch_histogram(rows, bins, valid, num_rows, self.bins),
+            num_skipped=tf.reduce_sum(tf.cast(active & ~finite, tf.float32)),
+        )
+        weight_of_bin = density.bin_weights(
+            tf.reduce_sum(histogram, axis=0),
+            tf.reduce_sum(batch_histogram, axis=0),
+            self.density_exponent,
+            self.max_weight,
+        )
+        # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
+        # shows it, as in plain Keras.
+        weights = tf.where(valid, tf.gather(weight_of_bin, bins), 1.0)
+        balanced = _with_gradient(
+            logits, tf.cast(weights, self.dtype), losses, gradient, self.base.multi_label
+        )
+        base_losses = self.base.of_logits(y_true, constant_logits) if self.prior_strength else losses
+        return balanced, base_losses
+
+    def _rows(self, y_true: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Row of the histogram for each sample, and whether there is such a row."""
+        num_classes = logits.shape[-1]
+        if self.base.multi_label:
+            positive = tf.cast(y_true >= 0.5, tf.int32)
+            rows = positive * num_classes + tf.range(num_classes)
+            return rows, tf.ones_like(rows, tf.bool)
+        rows = base_loss.class_indices(y_true, logits)
+        return rows, (rows >= 0) & (rows < num_classes)
+
+    def _active(
+        self,
+        y_true: tf.Tensor,
+        logits: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+        mask: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Which samples take part at all: not masked, not of weight 0, not of the ignored class."""
+        shape = tf.shape(logits) if self.base.multi_label else tf.shape(logits)[:-1]
+        active = tf.ones(shape, tf.bool)
+        if mask is not None:
+            active &= tf.cast(mask, tf.bool)
+        if sample_weight is not None:
+            active &= sample_weight != 0
+        if self.base.ignore_class is not None:
+            active &= y_true != self.base.ignore_class
+        return active
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild this loss."""
+        return {
+            "loss": keras.losses.serialize(self.base.loss),
+            "bins": self.bins,
+            "momentum": self.momentum,
+            "density_exponent": self.density_exponent,
+            "prior_strength": self.prior_strength,
+            "max_weight": self.max_weight,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GradientBalancedLoss":
+        """Rebuild a loss from `get_config`."""
+        return cls(**{**config, "loss": keras.losses.deserialize(config["loss"])})
+
+
+class _GivenLosses(keras.losses.Loss):
+    """Keras's reduction, with weights and masks, of losses that are computed already."""
+
+    def reduce(
+        self, losses: tf.Tensor, mask: tf.Tensor | None, sample_weight: tf.Tensor | None
+    ) -> tf.Tensor:
+        # The base loss may have left a mask of its own on the result (`ignore_class`).
+        own_mask = getattr(losses, "_keras_mask", None)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            own_mask = mask if own_mask is None else own_mask & mask
+        if own_mask is not None:
+            losses = tf.identity(losses)
+            losses._keras_mask = own_mask
+        return self(losses, losses, sample_weight)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return y_pred
+
+
+class _CurrentBatch:
+    """A statistic that has seen nothing but the batch at hand."""
+
+    def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
+        return batch_counts
+
+    def update(
+        self, batch_histogram: tf.Tensor, num_skipped: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        del num_skipped
+        return batch_histogram, batch_histogram
+
+
+def _with_gradient(
+    logits: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor, gradient: tf.Tensor, elementwise: bool
+) -> tf.Tensor:
+    """`weights * losses`, whose gradient with respect to `logits` is `weights * gradient`.
+
+    The backward pass goes on from the gradient that was read for the statistic, so that the loss
+    is not differentiated a second time.
+    """
+
+    @tf.custom_gradient
+    def attach(logits: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        del logits
+
+        def backward(upstream: tf.Tensor) -> tf.Tensor:
+            scale = upstream * weights
+            return (scale if elementwise else scale[..., tf.newaxis]) * gradient
+
+        return weights * losses, backward
+
+    balanced = attach(logits)
+    mask = getattr(losses, "_keras_mask", None)
+    if mask is not None:
+        balanced._keras_mask = mask
+    return balanced
+
+
+def _in_shape_of_losses(
+    values: tf.Tensor, logits: tf.Tensor, base: base_loss.BaseLoss
+) -> tf.Tensor:
+    """Weights or masks in the shape of the losses, broadcast from the left."""
+    rank = logits.shape.rank if base.multi_label else logits.shape.rank - 1
+    if values.shape.rank == rank + 1 and values.shape[-1] == 1:
+        values = tf.squeeze(values, axis=-1)
+    if values.shape.rank > rank:
+        raise ValueError(
+            f"Expected sample weights with at most {rank} axes for outputs of shape "
+            f"{tuple(logits.shape)}. Received shape {tuple(values.shape)}."
+        )
+    while values.shape.rank < rank:
+        values = values[..., tf.newaxis]
+    return tf.broadcast_to(values, tf.shape(logits)[:rank])
+
+
+def _check_arguments(
+    bins: int,
+    momentum: float,
+    density_exponent: float,
+    prior_strength: float,
+    max_weight: float | None,
+) -> None:
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+        raise ValueError(f"Expected `bins` to be an integer of at least 1. Received: bins={bins!r}")
+    if not 0 <= momentum < 1:
+        raise ValueError(
+            f"Expected `momentum` in [0, 1), 1 excluded: it would never take a batch in. "
+            f"Received: momentum={momentum!r}"
+        )
+    for argument, value in (
+        ("density_exponent", density_exponent),
+        ("prior_strength", prior_strength),
+    ):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(
+                f"Expected `{argument}` to be a finite number of at least 0. "
+                f"Received: {argument}={value!r}"
+            )
+    if max_weight is not None and not max_weight >= 1:
+        raise ValueError(
+            "Expected `max_weight` of at least 1, or None for no cap: weights are scaled to mean "
+            f"1. Received: max_weight={max_weight!r}"
+        )

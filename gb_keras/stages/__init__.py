@@ -1,0 +1,1 @@
+"""The jobs of a training run as plain functions: files in, files out."""

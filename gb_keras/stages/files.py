@@ -1,0 +1,107 @@
+"""Files that are whole or absent: write to a temporary name, then rename."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: The file to write. Its folder is created.
+        text: The content, written as UTF-8.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "deep" / "note.txt"
+        >>> write_text(path, "whole")
+        >>> path.read_text()
+        'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        # mkstemp makes files private; a result file is as readable as any other.
+        os.chmod(partial, 0o666 & ~_umask())
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all (see `write_text`)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read the JSON file at `path`."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def new_directory(target: str | os.PathLike) -> Iterator[Path]:
+    """A folder that appears under its name only when the block has ended without an error.
+
+    Args:
+        target: The folder to make. It may exist only if it is empty.
+
+    Yields:
+        A temporary folder beside `target` to write into.
+
+    Raises:
+        FileExistsError: `target` already holds something; it is left as it is.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "result"
+        >>> with new_directory(target) as folder:
+        ...     _ = (folder / "a.txt").write_text("1")
+        ...     target.exists()
+        False
+        >>> [path.name for path in target.iterdir()]
+        ['a.txt']
+    """
+    target = Path(target)
+    require_empty(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield partial
+        os.chmod(partial, 0o777 & ~_umask())
+        if target.exists():
+            target.rmdir()
+        os.replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def require_empty(target: str | os.PathLike) -> None:
+    """Refuse a target folder that already holds something.
+
+    Raises:
+        FileExistsError: `target` is a file, or a folder that is not empty.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(
+            f"Expected an empty or new folder for the result. Received: {str(target)!r}, "
+            "which already holds something. Name another folder, or remove this one first."
+        )
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,189 @@
+"""The running statistic of logit gradients as state of a model, one over all replicas."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gb_keras import density
+
+
+@keras.saving.register_keras_serializable(package="gb_keras")
+class GradientDensity(keras.layers.Layer):
+    """Joint histogram of gradient norms and classes, with class counts, while training.
+
+    A model compiled with a `GradientBalancedLoss` owns one per balanced output; read it as
+    `model.gradient_density`. It is saved with the model and its checkpoints, in float32 whatever
+    the compute dtype, and is the same on all replicas.
+
+    Args:
+        bins: Number of bins on the gradient norm's range [0, 1].
+        momentum: Momentum of the histogram's moving average, in [0, 1).
+        multi_label: Whether every logit is a sample of its own. Histogram and counts then have a
+            leading axis of 2: negatives, positives.
+        name: Name of the layer; the name of the model's output.
+
+    Example:
+        >>> statistic = GradientDensity(bins=4, momentum=0.9)
+        >>> statistic.build(2)
+        >>> batch = tf.constant([[3.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 2.0]])
+        >>> _ = statistic.update(batch, num_skipped=tf.constant(0.0))
+        >>> statistic.class_counts.numpy()
+        array([4., 2.], dtype=float32)
+    """
+
+    def __init__(self, bins: int, momentum: float, multi_label: bool = False, name: str = "output"):
+        super().__init__(name=name, dtype="float32", trainable=False)
+        self.bins = bins
+        self.momentum = momentum
+        self.multi_label = multi_label
+        self.num_classes: int | None = None
+
+    def build(self, num_classes: int) -> None:
+        """Create the state for `num_classes` classes, all zero."""
+        self.num_classes = int(num_classes)
+        classes = (2, self.num_classes) if self.multi_label else (self.num_classes,)
+
+        def add(name: str, shape: tuple[int, ...], dtype: str) -> keras.Variable:
+            # Every replica assigns the same value: it was summed over replicas before. So the
+            # first replica's stands for all, and costs no second reduction.
+            return self.add_weight(
+                name=name,
+                shape=shape,
+                dtype=dtype,
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+            )
+
+        self._histogram = add("histogram", (*classes, self.bins), "float32")
+        self._class_counts = add("class_counts", classes, "float32")
+        self._num_updates = add("num_updates", (), "int64")
+        self._num_skipped = add("num_skipped", (), "int64")
+        self.built = True
+
+    @property
+    def histogram(self) -> keras.Variable:
+        """Moving average of the samples per batch, `(num_classes, bins)`; bin 0 is the easiest.
+
+        `(2, num_classes, bins)` for multi-label: negatives, positives.
+        """
+        return self._state("_histogram")
+
+    @property
+    def class_counts(self) -> keras.Variable:
+        """Samples seen of each class since the start, `(num_classes,)`; never forgets.
+
+        `(2, num_classes)` for multi-label: negatives, positives.
+        """
+        return self._state("_class_counts")
+
+    @property
+    def num_updates(self) -> keras.Variable:
+        """Batches taken in, int64 scalar; batches without a valid sample do not count."""
+        return self._state("_num_updates")
+
+    @property
+    def num_skipped(self) -> keras.Variable:
+        """Samples kept out because their loss or gradient was not finite, int64 scalar."""
+        return self._state("_num_skipped")
+
+    def _state(self, name: str) -> keras.Variable:
+        if not self.built:
+            raise ValueError(
+                "The gradient statistic is empty: the number of classes is not known before the "
+                "first training batch. Call fit() or train_on_batch() first."
+            )
+        return getattr(self, name)
+
+    def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
+        """Class counts with the current batch of all replicas added; changes nothing.
+
+        Args:
+            batch_counts: Samples per row in this replica's batch, `(num_rows,)`.
+
+        Returns:
+            Counts in float32, shaped as `class_counts`.
+        """
+        total = _sum_over_replicas(batch_counts)
+        return self._class_counts + tf.reshape(total, self._class_counts.shape)
+
+    def update(
+        self, batch_histogram: tf.Tensor, num_skipped: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Take in one batch. A batch without a valid sample changes the statistic in nothing.
+
+        Args:
+            batch_histogram: This replica's valid samples by row and bin, `(num_rows, bins)`.
+            num_skipped: This replica's samples with a non-finite loss or gradient, scalar.
+
+        Returns:
+            The running histogram after the update and the batch's histogram over all replicas,
+            both `(num_rows, bins)`.
+        """
+        batch_histogram, num_skipped = _sum_over_replicas(
+            (batch_histogram, tf.cast(num_skipped, tf.float32))
+        )
+        has_samples = tf.reduce_any(batch_histogram > 0)
+        num_updates = tf.convert_to_tensor(self._num_updates) + tf.cast(has_samples, tf.int64)
+        momentum = density.effective_momentum(self.momentum, tf.maximum(num_updates, 1))
+        # Without a sample the momentum is 1: no branch, since assigning inside tf.cond is not
+        # possible under a distribution strategy.
+        momentum = tf.where(has_samples, momentum, 1.0)
+        shape = self._histogram.shape
+        batch = tf.reshape(batch_histogram, shape)
+        histogram = momentum * self._histogram + (1.0 - momentum) * batch
+        self._histogram.assign(histogram)
+        self._class_counts.assign(self._class_counts + tf.reduce_sum(batch, axis=-1))
+        self._num_updates.assign(num_updates)
+        self._num_skipped.assign(
+            tf.convert_to_tensor(self._num_skipped) + tf.cast(num_skipped, tf.int64)
+        )
+        return tf.reshape(histogram, tf.shape(batch_histogram)), batch_histogram
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the state by name, if there is any yet."""
+        if self.built:
+            for name in _STATE_NAMES:
+                store[name] = getattr(self, f"_{name}").numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read the state. A file of a plain model holds none: the statistic then starts anew.
+
+        Raises:
+            ValueError: The stored histogram has another shape than this model's.
+        """
+        if not store.keys():
+            return
+        stored = store["histogram"].shape
+        if not self.built:
+            self.build(stored[-2])
+        if tuple(stored) != tuple(self._histogram.shape):
+            raise ValueError(
+                f"Expected a gradient histogram of shape {tuple(self._histogram.shape)} for "
+                f"{self.name!r}. Received one of shape {tuple(stored)}. Compile the model with "
+                "the same `bins` and number of classes as the one that was saved."
+            )
+        for name in _STATE_NAMES:
+            getattr(self, f"_{name}").assign(store[name][()])
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild this layer."""
+        return {
+            "bins": self.bins,
+            "momentum": self.momentum,
+            "multi_label": self.multi_label,
+            "name": self.name,
+        }
+
+
+_STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped")
+
+
+def _sum_over_replicas(values: Any) -> Any:
+    """Sum of each tensor over all replicas in sync; the values themselves with one replica."""
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return values
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)

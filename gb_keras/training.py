@@ -1,0 +1,330 @@
+"""Models that train with balanced gradients: the custom train step and the state it updates."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.models.functional import Functional  # Keras exports no name for it.
+
+from gb_keras import losses
+from gb_keras.statistics import GradientDensity
+
+
+class GradientBalancedMixin:
+    """Makes a Keras model train with the gradient statistic of its `GradientBalancedLoss`.
+
+    Put it before `keras.Model` in an own subclass. It works with whatever `call`, `compute_loss`
+    or `train_step` the other bases have: within a training step the balanced losses read their
+    logit gradient through a `tf.GradientTape`, update the running statistic, and hand the
+    balanced gradient on to the step's one backward pass. Outside of a training step, hence in
+    `evaluate`, they are the base loss and touch no statistic. Losses without balance are left
+    alone.
+
+    `compile` starts a new statistic, as it starts a new optimizer state.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> class MyModel(GradientBalancedMixin, keras.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.classifier = keras.layers.Dense(3, activation="softmax")
+        ...     def call(self, inputs):
+        ...         return self.classifier(inputs)
+        >>> model = MyModel()
+        >>> model.compile("sgd", loss=losses.GradientBalancedLoss())
+        >>> history = model.fit(np.eye(3), np.arange(3), verbose=0)
+        >>> model.gradient_density.class_counts.numpy()
+        array([1., 1., 1.], dtype=float32)
+    """
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure for training, as `keras.Model.compile`."""
+        super().compile(*args, **kwargs)
+        self._balance = _ModelBalance(self)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was. (Keras asks for this beside an own `compile`.)"""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make the compiled training step; its statistic must exist before."""
+        self._balance.build()
+        return super().make_train_function(force=force)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step: forward pass, logit gradient, statistic, balanced backward pass."""
+        with self._balance.training():
+            return super().train_step(data)
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """The loss of a batch, as `keras.Model.compute_loss`; balanced inside a training step."""
+        with losses.balanced_by(self._balance.next_pass()):
+            return super().compute_loss(*args, **kwargs)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Keras's metrics, and the base loss of each balanced output."""
+        balance = getattr(self, "_balance", None)
+        return super().metrics + ([] if balance is None else list(balance.base_loss.values()))
+
+    @property
+    def gradient_density(self) -> GradientDensity | dict[str, GradientDensity]:
+        """The statistic of the balanced output; of several outputs, a dict by their names.
+
+        Raises:
+            AttributeError: The model is not compiled with a `GradientBalancedLoss`.
+        """
+        # Keras finds and saves it here, and nowhere else: as a tracked layer it would be in
+        # `model.layers` and `model.weights`, which are to stay those of the plain model.
+        balance = getattr(self, "_balance", None)
+        if balance is None or not balance.densities:
+            raise AttributeError(
+                "Expected a model compiled with a gb_keras.GradientBalancedLoss. Received a model "
+                "without one. Pass it as `loss` to compile()."
+            )
+        if len(balance.densities) == 1:
+            return next(iter(balance.densities.values()))
+        return balance.densities
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Keras's variables and those of the statistic, so that an export holds them too."""
+        balance = getattr(self, "_balance", None)
+        own = [] if balance is None else [v for d in balance.densities.values() for v in d.variables]
+        return super().variables + own
+
+
+@keras.saving.register_keras_serializable(package="gb_keras")
+class GradientBalancedModel(GradientBalancedMixin, keras.Model):
+    """A functional Keras model that trains with balanced gradients.
+
+    Args:
+        inputs: As for `keras.Model`.
+        outputs: As for `keras.Model`.
+        name: Name of the model.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> inputs = keras.Input((4,))
+        >>> outputs = keras.layers.Dense(3, activation="softmax")(inputs)
+        >>> model = GradientBalancedModel(inputs, outputs)
+        >>> model.compile("adam", loss=losses.GradientBalancedLoss(bins=10))
+        >>> history = model.fit(np.ones((8, 4)), np.arange(8) % 3, verbose=0)
+        >>> model.gradient_density.histogram.shape
+        (3, 10)
+    """
+
+    @staticmethod
+    def from_model(model: keras.Model) -> keras.Model:
+        """A balanced model with the layers and weights of another one, shared, not copied.
+
+        Args:
+            model: Any Keras model: Sequential, Functional, from `keras.applications`, or an own
+                subclass. An own subclass keeps its `call`; its `train_step` is not used.
+
+        Returns:
+            A model to compile with a `GradientBalancedLoss`.
+
+        Raises:
+            TypeError: Not a Keras model.
+
+        Example:
+            >>> import keras
+            >>> plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+            >>> balanced = GradientBalancedModel.from_model(plain)
+            >>> balanced.layers[-1] is plain.layers[-1]
+            True
+        """
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                f"Expected a keras.Model. Received: model={model!r} of type {type(model)}. Build "
+                "the model first, then pass it."
+            )
+        if isinstance(model, GradientBalancedMixin):
+            return model
+        if isinstance(model, keras.Sequential) and model.built:
+            return GradientBalancedModel(model.inputs, model.outputs, name=model.name)
+        if type(model) is Functional:
+            return GradientBalancedModel(model.input, model.output, name=model.name)
+        return GradientBalancedWrapper(model)
+
+
+@keras.saving.register_keras_serializable(package="gb_keras")
+class GradientBalancedWrapper(GradientBalancedMixin, keras.Model):
+    """Trains a model that is not functional, such as an own subclass, with balanced gradients.
+
+    Args:
+        model: The model; its layers and weights are shared.
+        name: Name of the wrapper. Defaults to the model's.
+    """
+
+    def __init__(self, model: keras.Model, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name or model.name, **kwargs)
+        self.model = model
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The model's own output."""
+        del training  # Keras hands it on to the layers inside that take it.
+        return self.model(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild this model."""
+        return {"name": self.name, "model": keras.saving.serialize_keras_object(self.model)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GradientBalancedWrapper":
+        """Rebuild a model from `get_config`."""
+        return cls(**{**config, "model": keras.saving.deserialize_keras_object(config["model"])})
+
+
+class _ModelBalance:
+    """The statistics of a compiled model, one for each balanced output, in the order of losses."""
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        # Replicas of a mirrored strategy trace in threads of their own.
+        self._thread = threading.local()
+        named_losses = _balanced_losses(model.loss, getattr(model, "output_names", None))
+        _check_activations(model, named_losses)
+        self.densities = {
+            name: GradientDensity(loss.bins, loss.momentum, loss.base.multi_label, name=name)
+            for name, loss in named_losses.items()
+        }
+        several = len(named_losses) > 1
+        self.base_loss = {
+            name: keras.metrics.Mean(name=f"{name}_base_loss" if several else "base_loss")
+            for name in named_losses
+        }
+        # Known early for functional models, else from the first batch on.
+        self._num_classes = {
+            name: output.shape[-1]
+            for name, output in _outputs(model, list(named_losses)).items()
+            if output.shape[-1] is not None
+        }
+        self.build()
+
+    def build(self) -> None:
+        """Create the statistics whose number of classes is known, in the model's strategy."""
+        with self._model.distribute_strategy.scope():
+            for name, statistic in self.densities.items():
+                if not statistic.built and name in self._num_classes:
+                    statistic.build(self._num_classes[name])
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Within this block the statistics are updated and the losses balanced."""
+        self._thread.training = True
+        try:
+            yield
+        finally:
+            self._thread.training = False
+
+    def next_pass(self) -> "_Pass":
+        """Hands the statistics to the losses of one computation of the model's loss."""
+        return _Pass(self, getattr(self._thread, "training", False))
+
+    def name_of(self, index: int, num_classes: int) -> str:
+        """Name of the output whose balanced loss is computed as number `index`."""
+        # Keras has matched losses and outputs by now, and named them as the outputs.
+        names = [
+            entry.name
+            for entry in self._model._compile_loss._flat_losses
+            if isinstance(entry.loss, losses.GradientBalancedLoss)
+        ]
+        if set(names) != set(self.densities):
+            names = list(self.densities)
+        if index >= len(names):
+            raise ValueError(
+                f"Expected {len(names)} balanced output(s): {names}. Received one more. Give "
+                "compile() one loss for each output: a list, or a dict by output names."
+            )
+        known = self._num_classes.setdefault(names[index], num_classes)
+        if known != num_classes:
+            raise ValueError(
+                f"Expected {known} classes at output {names[index]!r}, as in its statistic. "
+                f"Received an output of {num_classes}. Compile the model again after changing it."
+            )
+        return names[index]
+
+
+class _Pass:
+    """One computation of a model's loss: gives each balanced loss its statistic, in order."""
+
+    def __init__(self, balance: _ModelBalance, training: bool):
+        self._balance = balance
+        self._training = training
+        self._index = 0
+        self._name = ""
+
+    def statistic(self, num_classes: int) -> GradientDensity | None:
+        self._name = self._balance.name_of(self._index, num_classes)
+        self._index += 1
+        if not self._training:
+            return None
+        # The first step of a model whose output was not known before: Keras, too, creates the
+        # state of its metrics while it traces this step.
+        self._balance.build()
+        return self._balance.densities[self._name]
+
+    def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
+        # Keras divides a replica's loss by the number of replicas; its mean is shown undivided.
+        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._balance.base_loss[self._name].update_state(
+            value * num_replicas, sample_weight=batch_size
+        )
+
+
+def _balanced_losses(
+    loss: Any, output_names: list[str] | None
+) -> dict[str, losses.GradientBalancedLoss]:
+    """The balanced losses of a compile argument by the names of their outputs."""
+    if isinstance(loss, losses.GradientBalancedLoss):
+        return dict.fromkeys(output_names or ["output"], loss)
+    if isinstance(loss, dict):
+        entries = list(loss.items())
+    elif isinstance(loss, (list, tuple)):
+        entries = list(zip(output_names or map(str, range(len(loss))), loss, strict=False))
+    else:
+        entries = []
+    return {name: entry for name, entry in entries if isinstance(entry, losses.GradientBalancedLoss)}
+
+
+def _outputs(model: keras.Model, names: list[str]) -> dict[str, keras.KerasTensor]:
+    """Symbolic outputs by name; empty for a model that is not functional."""
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        return {}
+    output_names = getattr(model, "output_names", None) or names
+    return {
+        name: output
+        for name, output in zip(output_names, outputs, strict=False)
+        if name in names
+    }
+
+
+def _check_activations(
+    model: keras.Model, named_losses: dict[str, losses.GradientBalancedLoss]
+) -> None:
+    """Refuse logits declared as probabilities, or the other way round, where layers show it."""
+    for name, output in _outputs(model, list(named_losses)).items():
+        layer = output._keras_history.operation
+        activation = getattr(layer, "activation", None)
+        from_logits = named_losses[name].base.from_logits
+        if not from_logits and activation is keras.activations.linear:
+            raise ValueError(
+                f"Expected probabilities at output {name!r}, since its loss says "
+                f"from_logits=False (as a loss given by name does). Received raw logits: layer "
+                f"{layer.name!r} has no activation. Pass the loss as an object with "
+                "from_logits=True, or end the model with a softmax (sigmoid for multi-label)."
+            )
+        if from_logits and activation in (keras.activations.softmax, keras.activations.sigmoid):
+            raise ValueError(
+                f"Expected logits at output {name!r}, since its loss says from_logits=True. "
+                f"Received probabilities: layer {layer.name!r} ends with "
+                f"{activation.__name__}. Say from_logits=False, or remove the activation."
+            )
