@@ -47,6 +47,8 @@ class BaseLoss:
             of many exclusive classes (softmax).
         of_logits: `(labels, logits) -> losses`, before reduction. `(...)` for softmax losses of
             `(..., num_classes)` logits; `(..., num_classes)` for multi-label ones.
+        one_label: Whether it is the softmax cross-entropy of exactly one integer label, whose
+            gradient is known to be `softmax(z) - onehot(y)`.
         ignore_class: Integer label that takes no part in the loss, or None.
     """
 
@@ -54,6 +56,7 @@ class BaseLoss:
     from_logits: bool
     multi_label: bool
     of_logits: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    one_label: bool
     ignore_class: int | None
 
     def logits(self, y_pred: tf.Tensor) -> tf.Tensor:
@@ -176,13 +179,16 @@ class BaseLoss:
 def class_indices(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Class of each sample, int32 `(...)`: its label, or the most probable class of a soft label.
 
+    An integer label that is no class becomes negative.
+
     Args:
         y_true: Integer labels `(...)`, or one-hot or soft labels `(..., num_classes)`.
         logits: `(..., num_classes)`.
     """
     if y_true.shape.rank == logits.shape.rank:
         return tf.argmax(y_true, axis=-1, output_type=tf.int32)
-    return tf.cast(y_true, tf.int32)
+    indices = tf.cast(y_true, tf.int32)
+    return tf.where(indices < logits.shape[-1], indices, -1)
 
 
 def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
@@ -220,12 +226,15 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
             "Move the class axis of the model's output to the end."
         )
     multi_label = isinstance(found, _SIGMOID)
+    ignore_class = getattr(found, "ignore_class", None)
     return BaseLoss(
         loss=found,
         from_logits=from_logits,
         multi_label=multi_label,
         of_logits=_as_function_of_logits(found, from_logits, multi_label, config),
-        ignore_class=getattr(found, "ignore_class", None),
+        one_label=type(found) is keras.losses.SparseCategoricalCrossentropy
+        and ignore_class is None,
+        ignore_class=ignore_class,
     )
 
 

@@ -19,6 +19,8 @@ References:
     gradients in multi-class training: patent CN112633359A.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 # Added to every class count, so that a class not seen yet has a finite margin. Half a sample is
@@ -59,6 +61,25 @@ def sigmoid_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.abs(gradient), tf.float32)
 
 
+def one_label_gradient_norm(gradient: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+    """`softmax_gradient_norm` of softmax cross-entropy with one label: `1 - p_y = -g_y`.
+
+    Reads one number of each sample instead of all of its gradient.
+
+    Args:
+        gradient: Logit gradients of softmax cross-entropy, `(..., num_classes)`.
+        label: Class of each sample, int32 in [0, num_classes), `(...)`.
+
+    Returns:
+        Norms in float32, `(...)`, in [0, 1].
+
+    Example:
+        >>> one_label_gradient_norm(tf.constant([[-0.3, 0.2, 0.1]]), tf.constant([0])).numpy()
+        array([0.3], dtype=float32)
+    """
+    return -tf.cast(tf.gather(gradient, label, batch_dims=label.shape.rank), tf.float32)
+
+
 def bin_index(norm: tf.Tensor, bins: int) -> tf.Tensor:
     """Unit region of a norm: `min(floor(n * bins), bins - 1)`.
 
@@ -73,76 +94,98 @@ def bin_index(norm: tf.Tensor, bins: int) -> tf.Tensor:
         >>> bin_index(tf.constant([0.0, 0.09, 0.1, 1.0, 7.5]), bins=10).numpy()
         array([0, 0, 1, 9, 9], dtype=int32)
     """
-    # Clipped before the cast: a float beyond the range of int32 has no defined integer.
-    return tf.cast(tf.clip_by_value(tf.floor(norm * bins), 0.0, bins - 1.0), tf.int32)
+    # Clipped before the cast, which rounds towards 0: a float beyond int32 has no defined integer.
+    return tf.cast(tf.minimum(norm * bins, bins - 1.0), tf.int32)
 
 
-def count_rows(rows: tf.Tensor, valid: tf.Tensor, num_rows: int) -> tf.Tensor:
-    """Number of valid samples per row, `(num_rows,)`.
+def count(indices: tf.Tensor, included: tf.Tensor, num: int) -> tf.Tensor:
+    """Number of included samples per index, `(num,)`.
 
     Args:
-        rows: Row of each sample, int32, any shape.
-        valid: Which samples count, bool, same shape. Rows of other samples may be anything.
-        num_rows: Number of rows.
+        indices: Index of each sample, int32, any shape. Negative ones are left out.
+        included: 1 for samples that count, 0 for others, float32, same shape.
+        num: Number of indices.
 
     Returns:
-        Counts in float32, `(num_rows,)`.
+        Counts in float32, `(num,)`.
 
     Example:
-        >>> rows = tf.constant([0, 2, 2, 99])
-        >>> count_rows(rows, tf.constant([True, True, True, False]), num_rows=3).numpy()
+        >>> count(tf.constant([0, 2, 2, -1, 1]), tf.constant([1.0, 1.0, 1.0, 1.0, 0.0]), 3).numpy()
         array([1., 0., 2.], dtype=float32)
     """
-    # A negative segment id is dropped by definition of the operation.
-    segments = tf.reshape(tf.where(valid, rows, -1), [-1])
     return tf.math.unsorted_segment_sum(
-        tf.ones_like(segments, tf.float32), segments, num_segments=num_rows
+        tf.reshape(included, [-1]), tf.reshape(indices, [-1]), num_segments=num
     )
 
 
-def batch_histogram(
-    rows: tf.Tensor, bin_indices: tf.Tensor, valid: tf.Tensor, num_rows: int, bins: int
-) -> tf.Tensor:
-    """Joint histogram of one batch: number of valid samples of each row in each bin.
+class BatchCounts(NamedTuple):
+    """The valid samples of a batch, counted in float32.
 
-    Costs one scatter of `batch_size` ones; it never materialises a one-hot tensor.
+    Attributes:
+        histogram: By row and bin, `(num_rows, bins)`.
+        rows: By row, `(num_rows,)`: the sums of the histogram's rows.
+        bins: By bin, `(bins,)`: the sums of its columns.
+    """
+
+    histogram: tf.Tensor
+    rows: tf.Tensor
+    bins: tf.Tensor
+
+
+def count_batch(
+    rows: tf.Tensor, bin_indices: tf.Tensor, included: tf.Tensor, num_rows: int, bins: int
+) -> BatchCounts:
+    """Count the valid samples of a batch by row, by bin, and by both.
+
+    Costs three scatters of `batch_size` ones. It never materialises a one-hot tensor, and makes
+    no pass over the histogram to get its sums.
 
     Args:
-        rows: Row of each sample, int32, any shape.
-        bin_indices: Bin of each sample, int32, same shape.
-        valid: Which samples count, bool, same shape.
+        rows: Row of each sample, int32, any shape. Samples of negative rows are in no histogram.
+        bin_indices: Bin of each sample, int32 in [0, bins), same shape.
+        included: 1 for samples that count, 0 for others, float32, same shape.
         num_rows: Number of rows.
         bins: Number of bins.
 
     Returns:
-        Counts in float32, `(num_rows, bins)`.
+        The counts.
 
     Example:
-        >>> batch_histogram(
-        ...     tf.constant([1, 1, 0]), tf.constant([2, 2, 0]), tf.constant([True, True, False]), 2, 3
-        ... ).numpy()
+        >>> counts = count_batch(
+        ...     tf.constant([1, 1, 0]), tf.constant([2, 2, 0]), tf.constant([1.0, 1.0, 0.0]), 2, 3
+        ... )
+        >>> counts.histogram.numpy()
         array([[0., 0., 0.],
                [0., 0., 2.]], dtype=float32)
+        >>> counts.rows.numpy(), counts.bins.numpy()
+        (array([0., 2.], dtype=float32), array([0., 0., 2.], dtype=float32))
     """
-    cells = count_rows(rows * bins + bin_indices, valid, num_rows * bins)
-    return tf.reshape(cells, [num_rows, bins])
+    cells = count(rows * bins + bin_indices, included, num_rows * bins)
+    return BatchCounts(
+        histogram=tf.reshape(cells, [num_rows, bins]),
+        rows=count(rows, included, num_rows),
+        bins=count(bin_indices, included, bins),
+    )
 
 
-def effective_momentum(momentum: float, num_updates: tf.Tensor) -> tf.Tensor:
-    """Momentum of update `t`, `min(momentum, 1 - 1/t)`: a plain mean until the window is full.
+def update_rate(momentum: float, num_updates: tf.Tensor) -> tf.Tensor:
+    """Share of the newest batch in the moving average, `max(1 - momentum, 1 / t)`.
+
+    The average is the plain mean of all batches until the momentum's window is full, so that it
+    has no bias from its start.
 
     Args:
         momentum: Momentum in the long run, in [0, 1).
-        num_updates: Number of updates `t`, the coming one included; at least 1.
+        num_updates: Number of updates `t`, the coming one included, float32, at least 1.
 
     Returns:
-        Momentum in [0, 1), float32 scalar.
+        Rate in (0, 1], float32 scalar.
 
     Example:
-        >>> [float(effective_momentum(0.9, tf.constant(t))) for t in (1, 2, 100)]
-        [0.0, 0.5, 0.9]
+        >>> [float(update_rate(0.9, tf.constant(t))) for t in (1.0, 2.0, 100.0)]
+        [1.0, 0.5, 0.1]
     """
-    return tf.minimum(momentum, 1.0 - 1.0 / tf.cast(num_updates, tf.float32))
+    return tf.maximum(1.0 - momentum, 1.0 / num_updates)
 
 
 def bin_weights(
@@ -169,13 +212,12 @@ def bin_weights(
 
         >>> counts = tf.constant([9.0, 0.0, 1.0])
         >>> bin_weights(counts, counts, exponent=1.0, max_weight=None).numpy()
-        array([0.55555556, 0.        , 5.        ], dtype=float32)
+        array([0.5555, 0.    , 5.    ], dtype=float32)
     """
     if exponent == 0:
         return tf.ones_like(density)
     num_samples = tf.reduce_sum(batch_density)
-    occupied = density > 0
-    weights = tf.where(occupied, tf.pow(tf.where(occupied, density, 1.0), -exponent), 0.0)
+    weights = tf.where(density > 0, tf.pow(density, -exponent), 0.0)
 
     def scaled_to_mean_one(weights: tf.Tensor) -> tf.Tensor:
         return tf.math.divide_no_nan(
@@ -202,11 +244,10 @@ def class_margin(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
         Margins in float32, `(num_classes,)`, at most 0.
 
     Example:
-        >>> class_margin(tf.constant([99.5, 0.5]), strength=1.0).numpy()
-        array([-0.0099505, -4.6151204], dtype=float32)
+        >>> class_margin(tf.constant([99.5, 0.5]), strength=1.0).numpy().tolist()
+        [-0.00995, -4.61512]
     """
-    smoothed = class_counts + PSEUDO_COUNT
-    return strength * (tf.math.log(smoothed) - tf.math.log(tf.reduce_sum(smoothed)))
+    return strength * tf.nn.log_softmax(tf.math.log(class_counts + PSEUDO_COUNT))
 
 
 def class_log_odds(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
@@ -221,3 +262,31 @@ def class_log_odds(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
     """
     negatives, positives = tf.unstack(class_counts + PSEUDO_COUNT)
     return strength * (tf.math.log(positives) - tf.math.log(negatives))
+
+
+def loss_without_margin(
+    loss: tf.Tensor, gradient: tf.Tensor, margin: tf.Tensor, label: tf.Tensor
+) -> tf.Tensor:
+    """Softmax cross-entropy of the bare logits, from the loss and gradient with the margin.
+
+    With `q = softmax(z + m)`, `v = exp(-m)` and the gradient `g = q - onehot(y)`:
+
+        log sum_c exp(z_c) = log sum_c exp(z_c + m_c) + log S,   S = sum_c q_c v_c = g . v + v_y
+        l(z) = l(z + m) + m_y + log S
+
+    So it costs one matrix-vector product instead of a second softmax. Margins are at most 0, hence
+    `S >= 1`, which also bounds what rounding can do.
+
+    Args:
+        loss: Cross-entropy of the shifted logits, `(...)`.
+        gradient: Its logit gradient, `(..., num_classes)`.
+        margin: `m`, at most 0, `(num_classes,)`.
+        label: `y`, int32 in [0, num_classes), `(...)`.
+
+    Returns:
+        Cross-entropy of the logits without margin, `(...)`. Its absolute error is about
+        `1e-7 / prior of the label`.
+    """
+    inverse = tf.exp(-margin)
+    partition = tf.linalg.matvec(gradient, inverse) + tf.gather(inverse, label)
+    return loss + tf.gather(margin, label) + tf.math.log(tf.maximum(partition, 1.0))

@@ -1,6 +1,7 @@
 """The loss that a user passes to `compile`: any Keras loss over classes, gradient-balanced."""
 
 import contextlib
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -19,9 +20,9 @@ class Statistic(Protocol):
         """Class counts with the current batch added."""
 
     def update(
-        self, batch_histogram: tf.Tensor, num_skipped: tf.Tensor
+        self, counts: density.BatchCounts, num_active: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Take in a batch; return the running and the whole batch's histogram."""
+        """Take in a batch; return the running density and the batch's."""
 
 
 class Balancing(Protocol):
@@ -148,7 +149,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             )
         if mask is not None:
             mask = _in_shape_of_losses(mask, logits, self.base)
-        active = self._active(y_true, logits, sample_weight, mask)
+        active = self._active(y_true, sample_weight, mask)
 
         balancing: Balancing | None = getattr(_current, "balancing", None)
         if balancing is None:
@@ -167,25 +168,25 @@ class GradientBalancedLoss(keras.losses.Loss):
         return value
 
     def _balanced_losses(
-        self, y_true: tf.Tensor, logits: tf.Tensor, active: tf.Tensor, statistic: Statistic
+        self,
+        y_true: tf.Tensor,
+        logits: tf.Tensor,
+        active: tf.Tensor | None,
+        statistic: Statistic,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Losses times their weights, with the balanced gradient, and the base losses.
 
         Both in the shape of the losses before reduction.
         """
-        num_classes = logits.shape[-1]
-        rows, in_range = self._rows(y_true, logits)
-        active_in_range = active & in_range
-        num_rows = 2 * num_classes if self.base.multi_label else num_classes
+        rows = self._rows(y_true, logits)
+        num_rows = logits.shape[-1] * (2 if self.base.multi_label else 1)
         constant_logits = tf.stop_gradient(logits)
+        shifted = constant_logits
         if self.prior_strength:
-            batch_counts = density.count_rows(rows, active_in_range, num_rows)
             margin_of = density.class_log_odds if self.base.multi_label else density.class_margin
-            shifted = constant_logits + tf.cast(
-                margin_of(statistic.counts_with(batch_counts), self.prior_strength), self.dtype
-            )
-        else:
-            shifted = constant_logits
+            counts = statistic.counts_with(density.count(rows, _as_float(active, rows), num_rows))
+            margin = tf.cast(margin_of(counts, self.prior_strength), self.dtype)
+            shifted += margin
 
         with tf.GradientTape() as tape:
             tape.watch(shifted)
@@ -193,24 +194,23 @@ class GradientBalancedLoss(keras.losses.Loss):
         # Before reduction, sample weights and loss scaling: each sample's own gradient.
         gradient = tape.gradient(losses, shifted)
 
-        norm_of = (
-            density.sigmoid_gradient_norm
-            if self.base.multi_label
-            else density.softmax_gradient_norm
-        )
-        norm = norm_of(gradient)
-        finite = tf.math.is_finite(norm) & tf.math.is_finite(losses)
-        valid = active_in_range & finite
+        if self.base.one_label:
+            labels = tf.maximum(rows, 0)
+            norm = density.one_label_gradient_norm(gradient, labels)
+        elif self.base.multi_label:
+            norm = density.sigmoid_gradient_norm(gradient)
+        else:
+            norm = density.softmax_gradient_norm(gradient)
+        valid = tf.math.is_finite(norm + tf.cast(losses, tf.float32))
+        if active is not None:
+            valid &= active
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
-        histogram, batch_histogram = statistic.update(
-            density.batch_histogram(rows, bins, valid, num_rows, self.bins),
-            num_skipped=tf.reduce_sum(tf.cast(active & ~finite, tf.float32)),
+        running_density, batch_density = statistic.update(
+            density.count_batch(rows, bins, tf.cast(valid, tf.float32), num_rows, self.bins),
+            num_active=tf.reduce_sum(_as_float(active, rows)),
         )
         weight_of_bin = density.bin_weights(
-            tf.reduce_sum(histogram, axis=0),
-            tf.reduce_sum(batch_histogram, axis=0),
-            self.density_exponent,
-            self.max_weight,
+            running_density, batch_density, self.density_exponent, self.max_weight
         )
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
@@ -218,36 +218,34 @@ class GradientBalancedLoss(keras.losses.Loss):
         balanced = _with_gradient(
             logits, tf.cast(weights, self.dtype), losses, gradient, self.base.multi_label
         )
-        base_losses = self.base.of_logits(y_true, constant_logits) if self.prior_strength else losses
-        return balanced, base_losses
+        if not self.prior_strength:
+            return balanced, losses
+        if self.base.one_label:
+            return balanced, density.loss_without_margin(losses, gradient, margin, labels)
+        return balanced, self.base.of_logits(y_true, constant_logits)
 
-    def _rows(self, y_true: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Row of the histogram for each sample, and whether there is such a row."""
+    def _rows(self, y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Row of the histogram for each sample; negative, which is no row, for a wrong label."""
         num_classes = logits.shape[-1]
         if self.base.multi_label:
-            positive = tf.cast(y_true >= 0.5, tf.int32)
-            rows = positive * num_classes + tf.range(num_classes)
-            return rows, tf.ones_like(rows, tf.bool)
-        rows = base_loss.class_indices(y_true, logits)
-        return rows, (rows >= 0) & (rows < num_classes)
+            return tf.cast(y_true >= 0.5, tf.int32) * num_classes + tf.range(num_classes)
+        return base_loss.class_indices(y_true, logits)
 
     def _active(
-        self,
-        y_true: tf.Tensor,
-        logits: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-        mask: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Which samples take part at all: not masked, not of weight 0, not of the ignored class."""
-        shape = tf.shape(logits) if self.base.multi_label else tf.shape(logits)[:-1]
-        active = tf.ones(shape, tf.bool)
+        self, y_true: tf.Tensor, sample_weight: tf.Tensor | None, mask: tf.Tensor | None
+    ) -> tf.Tensor | None:
+        """Which samples take part in the loss; None for all.
+
+        Not those that are masked, of weight 0, or of the ignored class.
+        """
+        conditions = []
         if mask is not None:
-            active &= tf.cast(mask, tf.bool)
+            conditions.append(tf.cast(mask, tf.bool))
         if sample_weight is not None:
-            active &= sample_weight != 0
+            conditions.append(sample_weight != 0)
         if self.base.ignore_class is not None:
-            active &= y_true != self.base.ignore_class
-        return active
+            conditions.append(y_true != self.base.ignore_class)
+        return functools.reduce(tf.logical_and, conditions) if conditions else None
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this loss."""
@@ -294,10 +292,10 @@ class _CurrentBatch:
         return batch_counts
 
     def update(
-        self, batch_histogram: tf.Tensor, num_skipped: tf.Tensor
+        self, counts: density.BatchCounts, num_active: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del num_skipped
-        return batch_histogram, batch_histogram
+        del num_active
+        return counts.bins, counts.bins
 
 
 def _with_gradient(
@@ -324,6 +322,11 @@ def _with_gradient(
     if mask is not None:
         balanced._keras_mask = mask
     return balanced
+
+
+def _as_float(active: tf.Tensor | None, rows: tf.Tensor) -> tf.Tensor:
+    """1 for samples that take part in the loss, 0 for others, in the shape of `rows`."""
+    return tf.ones_like(rows, tf.float32) if active is None else tf.cast(active, tf.float32)
 
 
 def _in_shape_of_losses(

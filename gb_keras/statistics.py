@@ -26,10 +26,14 @@ class GradientDensity(keras.layers.Layer):
     Example:
         >>> statistic = GradientDensity(bins=4, momentum=0.9)
         >>> statistic.build(2)
-        >>> batch = tf.constant([[3.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 2.0]])
-        >>> _ = statistic.update(batch, num_skipped=tf.constant(0.0))
+        >>> rows, bins = tf.constant([0, 0, 1]), tf.constant([0, 3, 3])
+        >>> counts = density.count_batch(rows, bins, tf.ones(3), num_rows=2, bins=4)
+        >>> _ = statistic.update(counts, num_active=tf.constant(3.0))
+        >>> statistic.histogram.numpy()
+        array([[1., 0., 0., 1.],
+               [0., 0., 0., 1.]], dtype=float32)
         >>> statistic.class_counts.numpy()
-        array([4., 2.], dtype=float32)
+        array([2., 1.], dtype=float32)
     """
 
     def __init__(self, bins: int, momentum: float, multi_label: bool = False, name: str = "output"):
@@ -59,7 +63,8 @@ class GradientDensity(keras.layers.Layer):
 
         self._histogram = add("histogram", (*classes, self.bins), "float32")
         self._class_counts = add("class_counts", classes, "float32")
-        self._num_updates = add("num_updates", (), "int64")
+        # In float32 it stops growing after 2^24 updates, when it has long ceased to matter.
+        self._num_updates = add("num_updates", (), "float32")
         self._num_skipped = add("num_skipped", (), "int64")
         self.built = True
 
@@ -81,7 +86,7 @@ class GradientDensity(keras.layers.Layer):
 
     @property
     def num_updates(self) -> keras.Variable:
-        """Batches taken in, int64 scalar; batches without a valid sample do not count."""
+        """Batches taken in, float32 scalar; batches without a valid sample do not count."""
         return self._state("_num_updates")
 
     @property
@@ -110,37 +115,36 @@ class GradientDensity(keras.layers.Layer):
         return self._class_counts + tf.reshape(total, self._class_counts.shape)
 
     def update(
-        self, batch_histogram: tf.Tensor, num_skipped: tf.Tensor
+        self, counts: density.BatchCounts, num_active: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in one batch. A batch without a valid sample changes the statistic in nothing.
 
         Args:
-            batch_histogram: This replica's valid samples by row and bin, `(num_rows, bins)`.
-            num_skipped: This replica's samples with a non-finite loss or gradient, scalar.
+            counts: This replica's valid samples.
+            num_active: This replica's samples that take part in the loss, float32 scalar. Those
+                of them that are not among the valid ones are counted as skipped.
 
         Returns:
-            The running histogram after the update and the batch's histogram over all replicas,
-            both `(num_rows, bins)`.
+            Samples per bin, `(bins,)`: the running density after the update, and the density of
+            the batch over all replicas.
         """
-        batch_histogram, num_skipped = _sum_over_replicas(
-            (batch_histogram, tf.cast(num_skipped, tf.float32))
-        )
-        has_samples = tf.reduce_any(batch_histogram > 0)
-        num_updates = tf.convert_to_tensor(self._num_updates) + tf.cast(has_samples, tf.int64)
-        momentum = density.effective_momentum(self.momentum, tf.maximum(num_updates, 1))
-        # Without a sample the momentum is 1: no branch, since assigning inside tf.cond is not
-        # possible under a distribution strategy.
-        momentum = tf.where(has_samples, momentum, 1.0)
-        shape = self._histogram.shape
-        batch = tf.reshape(batch_histogram, shape)
-        histogram = momentum * self._histogram + (1.0 - momentum) * batch
+        counts, num_active = _sum_over_replicas((counts, num_active))
+        num_valid = tf.reduce_sum(counts.bins)
+        has_samples = tf.cast(num_valid > 0, tf.float32)
+        num_updates = self._num_updates + has_samples
+        # Rate 0 without a sample, not a branch: assigning inside tf.cond is not possible under a
+        # distribution strategy.
+        rate = has_samples * density.update_rate(self.momentum, tf.maximum(num_updates, 1.0))
+        histogram = tf.convert_to_tensor(self._histogram)
+        histogram += rate * (tf.reshape(counts.histogram, histogram.shape) - histogram)
         self._histogram.assign(histogram)
-        self._class_counts.assign(self._class_counts + tf.reduce_sum(batch, axis=-1))
+        self._class_counts.assign_add(tf.reshape(counts.rows, self._class_counts.shape))
         self._num_updates.assign(num_updates)
-        self._num_skipped.assign(
-            tf.convert_to_tensor(self._num_skipped) + tf.cast(num_skipped, tf.int64)
-        )
-        return tf.reshape(histogram, tf.shape(batch_histogram)), batch_histogram
+        self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
+        by_row = tf.reshape(histogram, [-1, self.bins])
+        # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
+        running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
+        return running_density, counts.bins
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state by name, if there is any yet."""

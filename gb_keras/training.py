@@ -115,7 +115,7 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
         >>> model = GradientBalancedModel(inputs, outputs)
         >>> model.compile("adam", loss=losses.GradientBalancedLoss(bins=10))
         >>> history = model.fit(np.ones((8, 4)), np.arange(8) % 3, verbose=0)
-        >>> model.gradient_density.histogram.shape
+        >>> model.gradient_density.histogram.numpy().shape
         (3, 10)
     """
 
@@ -274,9 +274,9 @@ class _Pass:
     def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
         # Keras divides a replica's loss by the number of replicas; its mean is shown undivided.
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._balance.base_loss[self._name].update_state(
-            value * num_replicas, sample_weight=batch_size
-        )
+        if num_replicas > 1:
+            value *= num_replicas
+        self._balance.base_loss[self._name].update_state(value, sample_weight=batch_size)
 
 
 def _balanced_losses(

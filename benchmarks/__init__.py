@@ -1,0 +1,1 @@
+"""Every published number of the project, one command each."""
