@@ -266,10 +266,12 @@ class _Pass:
         self._index += 1
         if not self._training:
             return None
-        # The first step of a model whose output was not known before: Keras, too, creates the
-        # state of its metrics while it traces this step.
-        self._balance.build()
-        return self._balance.densities[self._name]
+        statistic = self._balance.densities[self._name]
+        if not statistic.built:
+            # The first step of a model whose output was not known before: Keras, too, creates the
+            # state of its metrics while it traces this step.
+            self._balance.build()
+        return statistic
 
     def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
         # Keras divides a replica's loss by the number of replicas; its mean is shown undivided.

@@ -1,0 +1,463 @@
+"""The command line: arguments in, stages called, errors readable.
+
+Stages, and TensorFlow with them, are imported by the command that needs them, so that help is fast.
+"""
+
+import contextlib
+import importlib.metadata
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="gb-keras",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_DATA = "Data"
+_METHOD = "Method"
+_OPTIMIZATION = "Optimization"
+_RUNTIME = "Running"
+
+Output = Annotated[
+    Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
+]
+Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `prepare`.")]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="Model: small_cnn, resnet32, vgg16, inception_v3 or resnet50.", rich_help_panel=_METHOD
+    ),
+]
+Epochs = Annotated[
+    int, typer.Option(help="Passes over the training split.", min=1, rich_help_panel=_OPTIMIZATION)
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Images in a step.", min=1, rich_help_panel=_OPTIMIZATION)
+]
+Optimizer = Annotated[
+    str,
+    typer.Option(help="adam, adamw or sgd (with momentum 0.9).", rich_help_panel=_OPTIMIZATION),
+]
+LearningRate = Annotated[
+    float,
+    typer.Option(
+        help="Learning rate at the start, above 0. Try 0.1 with sgd.",
+        rich_help_panel=_OPTIMIZATION,
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        help="constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).",
+        rich_help_panel=_OPTIMIZATION,
+    ),
+]
+TrainImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Height and width in pixels to resize images to. Default: the size of the data set's "
+        "images, or the backbone's own size where they differ in size.",
+        min=1,
+        show_default=False,
+        rich_help_panel=_METHOD,
+    ),
+]
+DtypePolicy = Annotated[
+    str,
+    typer.Option(
+        help="float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).",
+        rich_help_panel=_RUNTIME,
+    ),
+]
+JitCompile = Annotated[bool, typer.Option(help="Compile with XLA.", rich_help_panel=_RUNTIME)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Seed of initial weights and order of the data.", min=0, rich_help_panel=_RUNTIME
+    ),
+]
+Verbose = Annotated[
+    str,
+    typer.Option(
+        help="0 silent, 1 progress bar, 2 a line for each epoch; auto: 1 in a terminal, else 2.",
+        rich_help_panel=_RUNTIME,
+    ),
+]
+_LOSSES = (
+    "cross_entropy, focal, class_balanced, logit_adjustment, ldam_drw, ghm_c or gradient_balanced"
+)
+
+# What the user can mend in the command itself, and what else a stage says in plain words.
+_USAGE = (ValueError, FileNotFoundError, FileExistsError)
+_EXPECTED = (*_USAGE, OSError, ArithmeticError)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gb-keras {importlib.metadata.version('gb-keras')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="A first comparison, on images that come with scikit-learn:\n\n"
+    "gb-keras prepare --data digits --long-tail-factor 20 --output digits-lt\n\n"
+    "gb-keras compare --data digits-lt --loss cross_entropy --loss gradient_balanced "
+    "--epochs 30 --output comparison"
+)
+def main(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar="GB_KERAS_DEBUG", help="Show the traceback of errors."),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Multi-class training on gradient balance: prepare data, train, evaluate, compare."""
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gb-keras prepare --data digits --long-tail-factor 20 --label-noise 0.1 --output digits-lt\n\n"
+    "gb-keras prepare --data folder:photos --image-size 224 --on-error skip --output photos-224"
+)
+def prepare(
+    context: typer.Context,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, mnist5k, tfds:NAME/CONFIG, folder:PATH (with a folder for each class) or "
+            "tfds-dir:PATH."
+        ),
+    ],
+    output: Output,
+    long_tail_factor: Annotated[
+        float,
+        typer.Option(
+            help="Largest over smallest class of the training split; 1 leaves it as it is.",
+            min=1.0,
+            rich_help_panel=_DATA,
+        ),
+    ] = 1.0,
+    label_noise: Annotated[
+        float,
+        typer.Option(
+            help="Share of training labels changed to another class, in [0, 1).",
+            min=0.0,
+            max=1.0,
+            rich_help_panel=_DATA,
+        ),
+    ] = 0.0,
+    validation_fraction: Annotated[
+        float,
+        typer.Option(
+            help="Share of the source's training images for validation, where it has no such "
+            "split.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel=_DATA,
+        ),
+    ] = 0.1,
+    test_fraction: Annotated[
+        float,
+        typer.Option(
+            help="Share of the source's training images for testing, where it has no such split.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel=_DATA,
+        ),
+    ] = 0.2,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side in pixels: the shorter side is scaled to it, the centre cut out. Default: "
+            "images keep their size.",
+            min=1,
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.", min=0, rich_help_panel=_DATA)] = 0,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="What to do about images that cannot be read: raise (name them all) or skip.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "raise",
+) -> None:
+    """Make a data set ready for training: split, and where asked for long-tailed and noisy."""
+    with _readable_errors(context):
+        from gb_keras.stages.prepare import prepare as stage
+
+        manifest = stage(
+            data,
+            output,
+            long_tail_factor=long_tail_factor,
+            label_noise=label_noise,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            image_size=image_size,
+            seed=seed,
+            on_error=on_error,
+        )
+        rows = {}
+        for name, split in manifest["splits"].items():
+            counts = split["class_counts"]
+            rows[name] = f"{split['num_examples']} images, {min(counts)} to {max(counts)} a class"
+        rows["skipped"] = f"{len(manifest['skipped'])} images"
+        _print_table(f"{manifest['data']}: {len(manifest['classes'])} classes in {output}", rows)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gb-keras train --data digits-lt --output runs/balanced --epochs 30\n\n"
+    "gb-keras train --data photos-224 --output runs/vgg --backbone vgg16 --loss focal "
+    "--dtype-policy mixed_float16\n\n"
+    "gb-keras train --data digits-lt --output runs/balanced --epochs 30 --resume"
+)
+def train(
+    context: typer.Context,
+    data: Data,
+    output: Output,
+    backbone: Backbone = "small_cnn",
+    loss: Annotated[
+        str, typer.Option(help=f"Method: {_LOSSES}.", rich_help_panel=_METHOD)
+    ] = "gradient_balanced",
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 64,
+    optimizer: Optimizer = "adam",
+    learning_rate: LearningRate = 1e-3,
+    schedule: Schedule = "cosine",
+    image_size: TrainImageSize = None,
+    dtype_policy: DtypePolicy = "float32",
+    jit_compile: JitCompile = False,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="Go on with the unfinished run in the output folder; a new folder is started.",
+            rich_help_panel=_RUNTIME,
+        ),
+    ] = False,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for TensorBoard logs. Default: logs in the output folder.",
+            show_default=False,
+            rich_help_panel=_RUNTIME,
+        ),
+    ] = None,
+    verbose: Verbose = "auto",
+) -> None:
+    """Train a model; leave it with its history, TensorBoard logs and configuration in a folder."""
+    with _readable_errors(context, hint="Go on with the same command and --resume."):
+        from gb_keras.stages.train import train as stage
+
+        stage(
+            data,
+            output,
+            backbone=backbone,
+            loss=loss,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            image_size=image_size,
+            dtype_policy=dtype_policy,
+            jit_compile=jit_compile,
+            seed=seed,
+            resume=resume,
+            log_dir=log_dir,
+            verbose=_verbose(verbose),
+        )
+
+
+@app.command(
+    epilog="Example:\n\n"
+    "gb-keras evaluate --run runs/balanced --data digits-lt --output evaluations/balanced"
+)
+def evaluate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")],
+    data: Data,
+    output: Output,
+    split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
+    batch_size: Annotated[
+        int, typer.Option(help="Images at a time; changes speed and memory only.", min=1)
+    ] = 256,
+    many_shot: Annotated[
+        int,
+        typer.Option(help="Classes with more training images than this are many-shot.", min=0),
+    ] = 100,
+    few_shot: Annotated[
+        int,
+        typer.Option(help="Classes with fewer training images than this are few-shot.", min=0),
+    ] = 20,
+) -> None:
+    """Measure a trained model: metrics.json, per_class.csv and report.html in a folder."""
+    with _readable_errors(context):
+        from gb_keras.stages.evaluate import evaluate as stage
+
+        result = stage(
+            run,
+            data,
+            output,
+            split=split,
+            batch_size=batch_size,
+            many_shot=many_shot,
+            few_shot=few_shot,
+        )
+        rows = {
+            name: "-" if value is None else f"{value:.4f}"
+            for name, value in result["metrics"].items()
+        }
+        _print_table(f"{run} on {split} of {data}", rows)
+        typer.echo(f"Report: {output / 'report.html'}")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gb-keras compare evaluations/plain evaluations/balanced --output comparison\n\n"
+    "gb-keras compare --data digits-lt --loss cross_entropy --loss gradient_balanced --epochs 30 "
+    "--output comparison"
+)
+def compare(
+    context: typer.Context,
+    output: Output,
+    evaluations: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="EVALUATION", help="Folders made by `evaluate`."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="With evaluations: name, loss or folder of the run to compare with. Default: "
+            "cross_entropy, else the first.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Instead of evaluations: a data set folder to train and evaluate on.",
+            show_default=False,
+        ),
+    ] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(help=f"With --data, repeatable: {_LOSSES}.", rich_help_panel=_METHOD),
+    ] = None,
+    backbone: Backbone = "small_cnn",
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 64,
+    optimizer: Optimizer = "adam",
+    learning_rate: LearningRate = 1e-3,
+    schedule: Schedule = "cosine",
+    image_size: TrainImageSize = None,
+    dtype_policy: DtypePolicy = "float32",
+    jit_compile: JitCompile = False,
+    seed: Seed = 0,
+    verbose: Verbose = "auto",
+) -> None:
+    """Compare evaluations; or, with --data, train and evaluate a row of losses and compare them.
+
+    With --data the same command goes on after an interruption: finished runs are kept.
+    """
+    with _readable_errors(context, hint="The same command goes on from there."):
+        _check_compare(context)
+        if data is None:
+            from gb_keras.stages.compare import compare as stage
+
+            stage(evaluations or [], output, baseline=baseline)
+            folder = output
+        else:
+            from gb_keras.stages.compare import compare_losses
+
+            compare_losses(
+                data,
+                output,
+                loss or [],
+                backbone=backbone,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                schedule=schedule,
+                image_size=image_size,
+                dtype_policy=dtype_policy,
+                jit_compile=jit_compile,
+                seed=seed,
+                verbose=_verbose(verbose),
+            )
+            folder = output / "comparison"
+        typer.echo((folder / "comparison.md").read_text(encoding="utf-8"))
+        typer.echo(f"Report: {folder / 'comparison.html'}")
+
+
+def _check_compare(context: typer.Context) -> None:
+    """Refuse options of one way to compare that were given with the other."""
+    given = {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    if "data" in given:
+        wrong, why = given & {"evaluations", "baseline"}, "they do not go with --data"
+    else:
+        common = {"evaluations", "baseline", "output"}
+        wrong, why = given - common, "training needs --data, a data set folder"
+    if wrong:
+        names = ", ".join(
+            "evaluations" if name == "evaluations" else "--" + name.replace("_", "-")
+            for name in sorted(wrong)
+        )
+        raise ValueError(
+            "Expected evaluations to compare, or --data and --loss to train first. "
+            f"Received: {names}; {why}."
+        )
+
+
+def _verbose(verbose: str) -> str | int:
+    return int(verbose) if verbose.isdigit() else verbose
+
+
+def _print_table(title: str, rows: Mapping[str, Any]) -> None:
+    typer.secho(title, bold=True)
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        typer.echo(f"  {name:<{width}}  {value}")
+
+
+@contextlib.contextmanager
+def _readable_errors(context: typer.Context, hint: str = "") -> Iterator[None]:
+    """Errors as one line and an exit code: 2 for what the user can mend in the command, else 1."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.secho(f"Interrupted. {hint}".strip(), fg="red", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if context.find_root().params["debug"]:
+            raise
+        if isinstance(error, _EXPECTED):
+            message = str(error)
+        else:
+            message = f"{type(error).__name__}: {error} (gb-keras --debug ... shows where)"
+        typer.secho(f"Error: {message}", fg="red", err=True)
+        raise typer.Exit(2 if isinstance(error, _USAGE) else 1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,95 @@
+"""Data sets by name."""
+
+import difflib
+from pathlib import Path
+
+from gb_keras.data.array_source import digits, mnist5k
+from gb_keras.data.folder_source import FolderSource
+from gb_keras.data.source import Source
+
+# Prefixed names take an argument after the colon.
+_EMBEDDED = {"digits": digits, "mnist5k": mnist5k}
+_PREFIXES = {"tfds": "NAME[/CONFIG]", "folder": "PATH", "tfds-dir": "PATH"}
+
+
+def known_names() -> list[str]:
+    """The names that `open_source` takes, with placeholders for arguments.
+
+    Example:
+        >>> known_names()
+        ['digits', 'mnist5k', 'tfds:NAME[/CONFIG]', 'folder:PATH', 'tfds-dir:PATH']
+    """
+    return [*_EMBEDDED, *(f"{prefix}:{what}" for prefix, what in _PREFIXES.items())]
+
+
+def full_name(data: str) -> str:
+    """The name with a path made absolute, so that equal names mean equal sources.
+
+    Args:
+        data: One of `known_names()`, with a data set's name or a path in place of the
+            placeholder.
+
+    Raises:
+        ValueError: The name is unknown.
+
+    Example:
+        >>> full_name("folder:/data/../pictures")
+        'folder:/pictures'
+        >>> full_name("digit")
+        Traceback (most recent call last):
+        ...
+        ValueError: Expected a data set's name... Received: 'digit'. Did you mean 'digits'?
+    """
+    if data in _EMBEDDED:
+        return data
+    prefix, _, argument = data.partition(":")
+    if prefix not in _PREFIXES or not argument:
+        raise ValueError(
+            f"Expected a data set's name, one of {', '.join(known_names())}. "
+            f"Received: {data!r}.{_suggestion(prefix)}"
+        )
+    if _PREFIXES[prefix] == "PATH":
+        return f"{prefix}:{Path(argument).expanduser().resolve()}"
+    return data
+
+
+def open_source(data: str) -> Source:
+    """Open a data set by name.
+
+    Args:
+        data: As in `full_name`.
+
+    Returns:
+        The source; of folders and TFDS directories nothing but the description is read yet.
+
+    Raises:
+        ValueError: The name is unknown, or what it names is no image classification data set.
+        FileNotFoundError: The path does not exist.
+
+    Example:
+        >>> open_source("digits").classes
+        ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
+    """
+    name = full_name(data)
+    if name in _EMBEDDED:
+        return _EMBEDDED[name]()
+    prefix, _, argument = name.partition(":")
+    if prefix == "folder":
+        return FolderSource(argument)
+    # Only these two need TensorFlow.
+    from gb_keras.data import tfds_source
+
+    if prefix == "tfds":
+        return tfds_source.open_tfds(argument)
+    return tfds_source.open_tfds_directory(argument)
+
+
+def _suggestion(word: str) -> str:
+    nearest = difflib.get_close_matches(word, [*_EMBEDDED, *_PREFIXES], n=1)
+    if not nearest:
+        return ""
+    return f" Did you mean {nearest[0] + _after(nearest[0])!r}?"
+
+
+def _after(name: str) -> str:
+    return f":{_PREFIXES[name]}" if name in _PREFIXES else ""

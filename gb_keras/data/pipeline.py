@@ -1,0 +1,189 @@
+"""The input pipeline: a prepared split as batches, in an order fixed by seed and epoch."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from gb_keras.data.manifest import read_manifest
+from gb_keras.data.tfds_directory import open_directory
+
+__all__ = ["load_split", "read_manifest"]
+
+# The shuffle buffer holds encoded images; whole small and middle-sized sets fit in it.
+_SHUFFLE_BYTES = 256 * 2**20
+_MIN_SHUFFLE_EXAMPLES = 1024
+
+
+def load_split(
+    data_dir: str | os.PathLike,
+    split: str,
+    *,
+    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    repeat: bool = False,
+    drop_remainder: bool = False,
+    start_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Batches of one split, ready for `model.fit`, `evaluate` or `predict`.
+
+    For training that can be resumed exactly use `shuffle=True, repeat=True`: an endless stream
+    of epochs, where the order within epoch `e` depends on `(seed, e)` and on nothing else. Give
+    `fit` its `steps_per_epoch = ceil(num_examples / batch_size)` (`num_examples // batch_size`
+    with `drop_remainder`); a run resumed at epoch `k` passes `start_epoch=k` here and
+    `initial_epoch=k` to `fit`, and sees the very batches that an uninterrupted run would see.
+    No batch spans two epochs.
+
+    With `shuffle=True, repeat=False` the split is one pass long, and every new pass over the
+    same object has another order, as usual in tf.data; such a pass cannot be resumed.
+
+    The buffer of encoded images that shuffling draws from covers the whole split up to 256 MiB
+    (and never fewer than 1,024 examples); the files themselves are already in a random order.
+
+    Args:
+        data_dir: A data set made by `prepare`, or any TFDS directory with the features `image`
+            and `label`.
+        split: `"train"`, `"validation"` or `"test"`.
+        batch_size: Examples a batch (over all replicas), at least 1.
+        image_size: `(height, width)` in pixels to resize to (bilinear, antialiased, the aspect
+            is not kept), or `None` for the stored size.
+        channels: 1 (luma of the colours), 3 (grey repeated), or `None` for what is stored.
+        shuffle: Whether the order is shuffled; otherwise it is the order of the files.
+        seed: Seed of the order, at least 0.
+        repeat: Whether the stream goes on for ever, epoch after epoch.
+        drop_remainder: Whether a last batch that is not full is left out.
+        start_epoch: The first epoch of a shuffled, repeating stream.
+
+    Returns:
+        A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, channels)` in
+        [0, 255], and int64 `(batch,)`.
+
+    Raises:
+        FileNotFoundError: `data_dir` holds no data set.
+        ValueError: An argument is out of range, the split does not exist, or images of several
+            sizes are asked for without `image_size`.
+
+    Example:
+        >>> import tempfile
+        >>> from gb_keras.stages.prepare import prepare
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = prepare("digits", folder)
+        >>> batches = load_split(folder, "test", batch_size=100, channels=3)
+        >>> images, labels = next(iter(batches))
+        >>> images.shape, images.dtype.name, labels.shape
+        (TensorShape([100, 8, 8, 3]), 'float32', TensorShape([100]))
+    """
+    _check_arguments(batch_size, image_size, channels, seed, start_epoch)
+    builder = open_directory(data_dir)
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        raise ValueError(
+            "Expected a data set with the features 'image' and 'label'. Received: "
+            f"{sorted(features)} in {str(data_dir)!r}. Prepare it with `gb-keras prepare` first."
+        )
+    if split not in builder.info.splits:
+        raise ValueError(
+            f"Expected `split` to be one of {sorted(builder.info.splits)}. Received: {split!r}."
+        )
+    if image_size is None and None in features["image"].shape[:2]:
+        raise ValueError(
+            f"Expected images of one size, or `image_size`. Received: {str(data_dir)!r}, which "
+            "holds images of several sizes. Pass image_size=(height, width)."
+        )
+
+    def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.cast(features["image"].decode_example(record["image"]), tf.float32)
+        if image_size is not None:
+            image = tf.image.resize(image, image_size, antialias=True)
+        return _with_channels(image, channels), record["label"]
+
+    def batches(examples: tf.data.Dataset) -> tf.data.Dataset:
+        decoded = examples.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return decoded.batch(batch_size, drop_remainder=drop_remainder)
+
+    records = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(
+            {"image": True, "label": True}, decoders={"image": tfds.decode.SkipDecoding()}
+        ),
+        # A cache would end up inside the per-epoch function below and be filled in vain.
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    buffer = _buffer_size(builder.info.splits[split])
+    if shuffle and repeat:
+        dataset = _endless_shuffled(records, batches, buffer, seed, start_epoch)
+    else:
+        if shuffle:
+            records = records.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
+        dataset = batches(records)
+        dataset = dataset.repeat() if repeat else dataset
+    options = tf.data.Options()
+    # Every worker reads the same files and takes its share of each batch, so N workers see the
+    # global batches that one would see. (Sharding by file would leave workers without any.)
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _endless_shuffled(
+    records: tf.data.Dataset,
+    batches: Callable[[tf.data.Dataset], tf.data.Dataset],
+    buffer: int,
+    seed: int,
+    start_epoch: int,
+) -> tf.data.Dataset:
+    """Epochs one after another, each in the order that `(seed, epoch)` gives."""
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # tf.data traces this function into a graph of its own, and `set_seed` sets the seed of
+        # that graph only; so the order does not depend on the program's global seed. It must
+        # not be 0, which TensorFlow takes, with operation seed 0, as "not seeded".
+        tf.random.set_seed(1 + seed % (2**31 - 2))
+        return batches(records.shuffle(buffer, seed=epoch, reshuffle_each_iteration=False))
+
+    epochs = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(one_epoch)
+    return epochs.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def _buffer_size(split_info: Any) -> int:
+    """How many encoded examples the shuffle buffer may hold."""
+    num_examples = split_info.num_examples
+    bytes_per_example = max(1, split_info.num_bytes // max(1, num_examples))
+    return max(
+        1, min(num_examples, max(_MIN_SHUFFLE_EXAMPLES, _SHUFFLE_BYTES // bytes_per_example))
+    )
+
+
+def _with_channels(image: tf.Tensor, channels: int | None) -> tf.Tensor:
+    """The image with 1 or 3 channels, as asked for."""
+    if channels is None or image.shape[-1] == channels:
+        return image
+    return tf.image.grayscale_to_rgb(image) if channels == 3 else tf.image.rgb_to_grayscale(image)
+
+
+def _check_arguments(
+    batch_size: int,
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    seed: int,
+    start_epoch: int,
+) -> None:
+    if batch_size < 1:
+        raise ValueError(f"Expected `batch_size` of at least 1. Received: {batch_size}.")
+    if image_size is not None and (len(tuple(image_size)) != 2 or min(image_size) < 1):
+        raise ValueError(
+            "Expected `image_size` to be (height, width) in pixels or None. "
+            f"Received: {image_size}."
+        )
+    if channels not in (None, 1, 3):
+        raise ValueError(f"Expected `channels` to be 1, 3 or None. Received: {channels!r}.")
+    if seed < 0 or start_epoch < 0:
+        raise ValueError(
+            "Expected `seed` and `start_epoch` of at least 0. Received: "
+            f"seed={seed}, start_epoch={start_epoch}."
+        )

@@ -1,0 +1,42 @@
+"""What every source of images offers, however it is stored."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled image that is not yet in memory.
+
+    Attributes:
+        id: Unique name within the source: a path, or a position.
+        label: Class index.
+        load: Returns the image, uint8 `(height, width, 3)`, or raises `UnreadableImageError`.
+    """
+
+    id: str
+    label: int
+    load: Callable[[], np.ndarray]
+
+
+class Source(Protocol):
+    """A readable data set.
+
+    Attributes:
+        name: The name that opens it again.
+        classes: Class names; a label is an index into them.
+        splits: Those of `SPLITS` that the source comes with, always with `"train"`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Every example of a split, in the same order at each call."""
+        ...

@@ -1,0 +1,98 @@
+"""The state of a training after each epoch: weights and history, whole or not at all."""
+
+import math
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from gb_keras.stages.files import new_directory, read_json, write_json, write_text
+
+History = dict[str, list[float]]
+
+
+class EpochCheckpoint(keras.callbacks.Callback):
+    """Saves weights, optimizer state and history after each epoch, and goes on from there.
+
+    Keras's `BackupAndRestore` writes weights and number of the epoch one after the other, without
+    a history; a process killed in between goes on with weights of another epoch. Here all of an
+    epoch is one folder, `epoch-0007`, which appears by a single renaming.
+
+    The history of all epochs, those before an interruption too, is also kept up to date in
+    `history.json` and `history.csv` of the run.
+
+    Args:
+        run_dir: The run's folder; checkpoints are kept in its `checkpoints`.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike):
+        super().__init__()
+        self.run_dir = Path(run_dir)
+        self.folder = self.run_dir / "checkpoints"
+        self.history: History = {}
+
+    def restore(self, model: keras.Model) -> int:
+        """Load the last finished epoch, if there is one, into a compiled model.
+
+        Returns:
+            The number of finished epochs; 0 if training starts anew.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # What a killed process left half-written, and nothing else.
+        for partial in self.folder.glob(".epoch-*"):
+            shutil.rmtree(partial)
+        epochs = self._finished()
+        if not epochs:
+            return 0
+        latest = self._path(epochs[-1])
+        # The optimizer's state can only be loaded into variables that exist.
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(latest / "state.weights.h5")
+        self.history = read_json(latest / "history.json")
+        self._write_history()
+        return epochs[-1]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save the epoch, then forget the one before.
+
+        Raises:
+            FloatingPointError: A loss or metric of the epoch is not finite; nothing is saved.
+        """
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        broken = {name: value for name, value in values.items() if not math.isfinite(value)}
+        if broken:
+            raise FloatingPointError(
+                f"Expected finite losses and metrics. Received in epoch {epoch + 1}: "
+                + ", ".join(f"{name}={value}" for name, value in broken.items())
+                + ". Train into a new folder with a lower learning_rate, or with "
+                "dtype_policy='float32' if it was another."
+            )
+        for name, value in values.items():
+            self.history.setdefault(name, []).append(value)
+        with new_directory(self._path(epoch + 1)) as partial:
+            self.model.save_weights(partial / "state.weights.h5")
+            write_json(partial / "history.json", self.history)
+        for older in self._finished()[:-1]:
+            shutil.rmtree(self._path(older))
+        self._write_history()
+
+    def remove(self) -> None:
+        """Remove the checkpoints of a run that is finished."""
+        shutil.rmtree(self.folder)
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}"
+
+    def _finished(self) -> list[int]:
+        matches = (re.fullmatch(r"epoch-(\d+)", path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def _write_history(self) -> None:
+        write_json(self.run_dir / "history.json", self.history)
+        table = pd.DataFrame(self.history)
+        table.insert(0, "epoch", range(1, len(table) + 1))
+        write_text(self.run_dir / "history.csv", table.to_csv(index=False))

@@ -1,0 +1,117 @@
+"""Losses by name: what each one needs beside the loss itself to be trained as published."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+
+from gb_keras import baselines
+from gb_keras.losses import GradientBalancedLoss
+from gb_keras.names import require_name
+
+# The authors of LDAM-DRW start the weights at epoch 160 of 200.
+DEFERRED_START = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How to train with a loss.
+
+    Attributes:
+        loss: The loss to compile with, of logits and integer labels.
+        balanced: Whether the model must be a `GradientBalancedModel`.
+        class_weight: For `fit(class_weight=...)`, or None.
+        logit_scale: Scale of a normalised classifier, or None for a plain `Dense` one.
+        callbacks: Callbacks that belong to the method.
+    """
+
+    loss: keras.losses.Loss
+    balanced: bool = False
+    class_weight: dict[int, float] | None = None
+    logit_scale: float | None = None
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+
+
+def names() -> list[str]:
+    """Names that `method` knows.
+
+    Example:
+        >>> ", ".join(names())
+        'cross_entropy, focal, class_balanced, logit_adjustment, ldam_drw, ghm_c, gradient_balanced'
+    """
+    return list(_METHODS)
+
+
+def method(name: str, class_counts: Sequence[int], epochs: int) -> Method:
+    """The method of a name, made for a data set and a length of training.
+
+    | name | what |
+    |---|---|
+    | `cross_entropy` | softmax cross-entropy |
+    | `focal` | focal loss, gamma 2 (Lin et al. 2017) |
+    | `class_balanced` | cross-entropy, classes weighted by effective number (Cui et al. 2019) |
+    | `logit_adjustment` | cross-entropy with the log class prior, tau 1 (Menon et al. 2021) |
+    | `ldam_drw` | margins, normalised classifier, weights in the last fifth (Cao et al. 2019) |
+    | `ghm_c` | density of gradient norms fully inverted (Li et al. 2019) |
+    | `gradient_balanced` | this project's loss with its defaults |
+
+    Args:
+        name: One of `names()`.
+        class_counts: Training samples of each class, `(num_classes,)`.
+        epochs: Number of epochs of the whole training.
+
+    Raises:
+        ValueError: There is no method of this name.
+    """
+    require_name("loss", name, _METHODS)
+    return _METHODS[name](class_counts, epochs)
+
+
+def _cross_entropy_loss() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(_cross_entropy_loss())
+
+
+def _focal(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.SparseCategoricalFocalCrossentropy())
+
+
+def _class_balanced(class_counts: Sequence[int], epochs: int) -> Method:
+    weights = baselines.class_balanced_weights(class_counts)
+    return Method(_cross_entropy_loss(), class_weight=weights)
+
+
+def _logit_adjustment(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.LogitAdjustedCrossentropy(class_counts))
+
+
+def _ldam_drw(class_counts: Sequence[int], epochs: int) -> Method:
+    ldam = baselines.LDAMLoss(class_counts)
+    start_epoch = round(DEFERRED_START * epochs)
+    return Method(
+        baselines.ClassWeightedLoss(ldam, [1.0] * len(class_counts)),
+        logit_scale=ldam.scale,
+        callbacks=(baselines.DeferredReweighting(class_counts, start_epoch),),
+    )
+
+
+def _ghm_c(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.ghm_c(), balanced=True)
+
+
+def _gradient_balanced(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(GradientBalancedLoss(_cross_entropy_loss()), balanced=True)
+
+
+_METHODS = {
+    "cross_entropy": _cross_entropy,
+    "focal": _focal,
+    "class_balanced": _class_balanced,
+    "logit_adjustment": _logit_adjustment,
+    "ldam_drw": _ldam_drw,
+    "ghm_c": _ghm_c,
+    "gradient_balanced": _gradient_balanced,
+}

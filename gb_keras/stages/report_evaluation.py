@@ -1,0 +1,273 @@
+"""The report of one evaluation: a single page that needs nothing but itself."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import markupsafe
+import matplotlib.image
+import matplotlib.ticker
+import numpy as np
+from matplotlib.figure import Figure
+
+from gb_keras.stages import report_figure as look
+
+# A matrix with more classes is a picture without numbers.
+_MAX_CLASSES_OF_TABLE = 20
+_MAX_PIXELS = 300
+
+
+def page(result: dict[str, Any]) -> str:
+    """The HTML page of an evaluation.
+
+    Args:
+        result: Content of `metrics.json`.
+    """
+    with look.style():
+        figures = [
+            figure
+            for figure in (
+                _recall_by_count(result),
+                _reliability(result),
+                _roc(result),
+                _learning_curves(result["history"]),
+            )
+            if figure is not None
+        ]
+    config = result["run"]
+    return look.render(
+        "evaluation.html.j2",
+        result=result,
+        title=f"{config['loss']} on {result['data']['name']}",
+        bars=_shot_bars(result),
+        table=_confusion_table(result),
+        heat_map=_heat_map(result),
+        figures=figures,
+        settings={"Run": _settings(config), "Data": _settings(result["data"]["options"])},
+        exact=json.dumps(config, indent=2, ensure_ascii=False),
+    )
+
+
+def _settings(values: dict[str, Any]) -> dict[str, Any]:
+    """What fits into a word or a number."""
+    return {
+        key: value
+        for key, value in values.items()
+        if not isinstance(value, (list, dict)) and value is not None and key != "format"
+    }
+
+
+def _shot_bars(result: dict[str, Any]) -> list[dict[str, Any]]:
+    many, few = result["thresholds"]["many_shot"], result["thresholds"]["few_shot"]
+    ranges = {"many": f"> {many}", "medium": f"{few} to {many}", "few": f"< {few}"}
+    return [
+        {
+            "name": shot,
+            "range": ranges[shot],
+            "num_classes": result["num_classes_by_shot"][shot],
+            "recall": result["metrics"][f"{shot}_shot_recall"],
+        }
+        for shot in ranges
+    ]
+
+
+def _shares(result: dict[str, Any]) -> np.ndarray:
+    """Confusion matrix with rows that sum to 1 (or 0 for a class without examples)."""
+    matrix = np.array(result["confusion_matrix"], dtype="float64")
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _confusion_table(result: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Rows of the confusion matrix, where it is small enough to read."""
+    matrix = result["confusion_matrix"]
+    if matrix is None or len(matrix) > _MAX_CLASSES_OF_TABLE:
+        return None
+    names = [row["name"] for row in result["per_class"]]
+    return [
+        {
+            "name": name,
+            "cells": [
+                {"count": count, "share": share, "predicted": predicted}
+                for count, share, predicted in zip(counts, shares, names, strict=True)
+            ],
+        }
+        for name, counts, shares in zip(names, matrix, _shares(result), strict=True)
+    ]
+
+
+def _heat_map(result: dict[str, Any]) -> markupsafe.Markup | None:
+    """Confusion matrix of many classes as an image, frequent classes first."""
+    matrix = result["confusion_matrix"]
+    if matrix is None or len(matrix) <= _MAX_CLASSES_OF_TABLE:
+        return None
+    order = np.argsort([-row["train_count"] for row in result["per_class"]], kind="stable")
+    shares = _shares(result)[order][:, order]
+    # Several classes share a pixel; the largest share among them is shown, or mistakes vanish.
+    size = -(-len(order) // _MAX_PIXELS)
+    pad = -len(order) % size
+    blocks = np.pad(shares, (0, pad)).reshape(len(shares) // size + (pad > 0), size, -1, size)
+    strength = blocks.max(axis=(1, 3))
+    right = np.eye(len(strength), dtype=bool)
+    # Colour by opacity, so that the page's own background shows through in light and dark.
+    pixels = np.empty((*strength.shape, 4))
+    pixels[..., :3] = np.where(right[..., None], _rgb("sky"), _rgb("error"))
+    pixels[..., 3] = np.sqrt(strength)
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, pixels, format="png")
+    return markupsafe.Markup(base64.b64encode(buffer.getvalue()).decode())
+
+
+def _rgb(name: str) -> list[float]:
+    value = look.colour(name)
+    return [int(value[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+
+
+def _figure(result: Figure, name: str, title: str, caption: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "caption": caption,
+        "svg": look.svg(result, name, f"{title}. {caption}"),
+    }
+
+
+def _canvas() -> tuple[Figure, Any]:
+    figure = Figure(figsize=(5.2, 3.7), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _recall_by_count(result: dict[str, Any]) -> dict[str, Any] | None:
+    rows = [row for row in result["per_class"] if row["recall"] is not None]
+    if not rows:
+        return None
+    figure, axes = _canvas()
+    counts = [row["train_count"] for row in rows]
+    # The logarithm has no place for a class that was never seen; it is shown left of 1.
+    axes.scatter(
+        np.maximum(counts, 0.5),
+        [row["recall"] for row in rows],
+        s=34 if len(rows) <= 50 else 12,
+        color=look.colour("accent"),
+        alpha=0.75,
+        linewidths=0,
+        clip_on=False,
+    )
+    axes.set_xscale("log")
+    axes.set_xlim(max(min(counts), 0.5) / 1.5, max(counts) * 1.5)
+    low, high = axes.get_xlim()
+    for threshold in result["thresholds"].values():
+        if low < threshold < high:
+            axes.axvline(threshold, color=look.colour("muted"), linewidth=1, linestyle=(0, (4, 3)))
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
+    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    if high / low < 10:
+        axes.xaxis.set_minor_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
+    axes.set(ylim=(0, 1), xlabel="training samples of the class", ylabel="recall")
+    return _figure(
+        figure,
+        "recall",
+        "Recall against training samples",
+        "One dot for each class. Dashed: the borders between few, medium and many shots.",
+    )
+
+
+def _reliability(result: dict[str, Any]) -> dict[str, Any] | None:
+    bins = result["calibration"]
+    if bins is None:
+        return None
+    figure = Figure(figsize=(5.2, 3.7), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    width = 1 / len(bins)
+    centres = (np.arange(len(bins)) + 0.5) * width
+    accuracy = np.array([np.nan if each["accuracy"] is None else each["accuracy"] for each in bins])
+    confidence = np.array(
+        [np.nan if each["confidence"] is None else each["confidence"] for each in bins]
+    )
+    axes.bar(
+        centres, accuracy, width * 0.88, color=look.colour("accent"), alpha=0.75, label="accuracy"
+    )
+    axes.hlines(
+        confidence,
+        centres - width * 0.44,
+        centres + width * 0.44,
+        color=look.colour("error"),
+        linewidth=2.5,
+        label="confidence",
+    )
+    axes.plot([0, 1], [0, 1], color=look.colour("muted"), linewidth=1, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0)
+    counts = [each["count"] for each in bins]
+    below.bar(centres, counts, width * 0.88, color=look.colour("muted"))
+    below.set(xlabel="confidence", ylabel="examples")
+    below.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(2, integer=True))
+    return _figure(
+        figure,
+        "reliability",
+        "Reliability",
+        "A calibrated model is right as often as it is confident: each bar ends at its line.",
+    )
+
+
+def _roc(result: dict[str, Any]) -> dict[str, Any] | None:
+    if result["roc"] is None:
+        return None
+    figure, axes = _canvas()
+    for name, colour in (("macro", "accent"), ("micro", "amber")):
+        curve = result["roc"][name]
+        if curve is not None:
+            label = f"{name} average, area {curve['auc']:.4f}"
+            axes.plot(curve["fpr"], curve["tpr"], color=look.colour(colour), label=label)
+    axes.plot([0, 1], [0, 1], color=look.colour("muted"), linewidth=1, linestyle=(0, (4, 3)))
+    axes.set(
+        xlim=(-0.01, 1), ylim=(0, 1.01), xlabel="false positive rate", ylabel="true positive rate"
+    )
+    axes.legend(loc="lower right")
+    return _figure(
+        figure,
+        "roc",
+        "ROC, one class against the rest",
+        "Macro: every class counts the same. Micro: every answer counts the same.",
+    )
+
+
+def _learning_curves(history: dict[str, list[float | None]]) -> dict[str, Any] | None:
+    # A balanced model's `loss` is weighted; its base loss compares with the validation loss.
+    loss = "base_loss" if "base_loss" in history else "loss"
+    pairs = {
+        "loss": {"training": loss, "validation": "val_loss"},
+        "balanced accuracy": {
+            "training": "balanced_accuracy",
+            "validation": "val_balanced_accuracy",
+        },
+    }
+    pairs = {
+        title: {label: key for label, key in keys.items() if history.get(key)}
+        for title, keys in pairs.items()
+    }
+    pairs = {title: keys for title, keys in pairs.items() if keys}
+    if not pairs:
+        return None
+    figure = Figure(figsize=(5.2, 3.7), layout="constrained")
+    for axes, (title, keys) in zip(
+        figure.subplots(1, len(pairs), squeeze=False)[0], pairs.items(), strict=True
+    ):
+        for label, key in keys.items():
+            values = np.array(history[key], dtype="float64")
+            axes.plot(
+                np.arange(1, len(values) + 1),
+                values,
+                color=look.colour("accent" if label == "validation" else "amber"),
+                marker="o" if len(values) < 10 else None,
+                markersize=4,
+                label=label,
+            )
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True))
+        axes.legend()
+    return _figure(
+        figure,
+        "learning",
+        "Learning curves",
+        "Loss (without balance, where the run has one) and balanced accuracy, epoch by epoch.",
+    )

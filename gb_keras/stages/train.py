@@ -1,0 +1,314 @@
+"""Train a model on a prepared data set: a folder in, a run folder out."""
+
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import rich
+import rich.table
+
+from gb_keras import backbones
+from gb_keras.data import manifest as manifests
+from gb_keras.data.pipeline import load_split
+from gb_keras.metrics import BalancedAccuracy
+from gb_keras.names import require_name
+from gb_keras.stages import methods, optimizers
+from gb_keras.stages.checkpoints import EpochCheckpoint, History
+from gb_keras.stages.files import read_json, require_empty, write_json
+from gb_keras.training import GradientBalancedModel
+
+DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+# Where a run lies and what it prints has no influence on its result.
+_NOT_IN_CONFIG = ("output_dir", "resume", "verbose")
+_MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions")
+
+
+def train(
+    data_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    *,
+    backbone: str = "small_cnn",
+    loss: str = "gradient_balanced",
+    epochs: int = 20,
+    batch_size: int = 64,
+    optimizer: str = "adam",
+    learning_rate: float = 1e-3,
+    schedule: str = "cosine",
+    image_size: int | None = None,
+    dtype_policy: str = "float32",
+    jit_compile: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    log_dir: str | os.PathLike | None = None,
+    verbose: str | int = "auto",
+) -> dict[str, Any]:
+    """Train a classifier and leave it with its history in a folder.
+
+    The folder holds `model.keras` (logits of images with values 0..255), `config.json` (what it
+    takes to repeat the run), `history.json` and `history.csv` (all epochs), `logs` (TensorBoard)
+    and, until the run is finished, `checkpoints` (the state after the last epoch). The same
+    arguments on the same data give the same model (on one kind of machine; a GPU may round
+    differently each time). An interrupted run goes on with `resume=True` and ends as if it had
+    not been interrupted.
+
+    Args:
+        data_dir: Folder that `prepare` wrote.
+        output_dir: New folder for the run, or that of an unfinished run with `resume`.
+        backbone: Name of the model, see `gb_keras.backbones.build`.
+        loss: Name of the method, see `gb_keras.stages.methods.method`.
+        epochs: Passes over the training split, at least 1.
+        batch_size: Images in a step, at least 1.
+        optimizer: `"adam"`, `"adamw"` or `"sgd"` (momentum 0.9).
+        learning_rate: Learning rate at the start, above 0.
+        schedule: `"constant"`, `"cosine"` or `"step"`, see
+            `gb_keras.stages.optimizers.learning_rate_schedule`.
+        image_size: Height and width in pixels that images are resized to. None keeps the size of
+            the data set; where its images have several sizes, None is the backbone's default.
+        dtype_policy: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
+        jit_compile: Whether to compile steps with XLA.
+        seed: Seed of the initial weights and of the order of the data, at least 0. Also set for
+            Python, NumPy and TensorFlow.
+        resume: Whether to go on with an unfinished run in `output_dir`; a new folder is started,
+            so that a job which restarts may always say so.
+        log_dir: Folder for TensorBoard logs. Defaults to `logs` in `output_dir`.
+        verbose: 0 silent, 1 progress bar, 2 a line for each epoch; `"auto"` is 1 in a terminal
+            and 2 elsewhere.
+
+    Returns:
+        `{"run_dir", "epochs", "resumed_at_epoch", "seconds", "best_epoch", "final": {metric:
+        value}}`, with the epoch of the best balanced accuracy in validation (counted from 1), and
+        the metrics of the last epoch.
+
+    Raises:
+        ValueError: An argument out of its range, or other options than the run to resume has.
+        FileNotFoundError: `data_dir` holds no prepared data set.
+        FileExistsError: `output_dir` holds a finished run, an unfinished one (without `resume`),
+            or something else.
+        FloatingPointError: The loss has become infinite or not a number.
+    """
+    arguments = dict(locals())  # All arguments by name, as long as this is the first line.
+    _check(arguments)
+    manifest = manifests.read_manifest(data_dir)
+    config = _config(arguments, manifest)
+    run_dir = Path(output_dir)
+    _open_run(run_dir, config, resume)
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+
+    start = time.monotonic()
+    method = methods.method(loss, config["train_class_counts"], epochs)
+    steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
+    model = _compiled_model(config, method, epochs * steps_per_epoch)
+    checkpoint = EpochCheckpoint(run_dir)
+    first_epoch = checkpoint.restore(model)
+    if first_epoch < epochs:
+        size = tuple(config["input_shape"][:2])
+        model.fit(
+            load_split(
+                data_dir,
+                "train",
+                batch_size=batch_size,
+                image_size=size,
+                shuffle=True,
+                seed=seed,
+                repeat=True,
+                start_epoch=first_epoch,
+            ),
+            validation_data=load_split(
+                data_dir, "validation", batch_size=batch_size, image_size=size
+            ),
+            epochs=epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,  # The stream is shuffled already.
+            class_weight=method.class_weight,
+            verbose=verbose,
+            callbacks=[
+                *method.callbacks,
+                keras.callbacks.TerminateOnNaN(),
+                keras.callbacks.TensorBoard(log_dir or run_dir / "logs", write_graph=False),
+                checkpoint,
+            ],
+        )
+    _save(model, run_dir / "model.keras")
+    checkpoint.remove()
+    summary = _summary(run_dir, checkpoint.history, first_epoch, time.monotonic() - start)
+    if verbose:
+        _print(config, checkpoint.history, summary)
+    return summary
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments out of range, before any work is done."""
+    backbones.get(arguments["backbone"])
+    require_name("loss", arguments["loss"], methods.names())
+    require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
+    require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
+    require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("image_size", 1)):
+        value = arguments[name]
+        if name == "image_size" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"Expected {name} to be an integer of at least {least}. Received: {name}={value!r}."
+            )
+    rate = arguments["learning_rate"]
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        raise ValueError(
+            f"Expected learning_rate to be a finite number above 0. Received: {rate!r}. "
+            "Try 0.001 with adam or adamw, 0.1 with sgd."
+        )
+    if arguments["verbose"] not in ("auto", 0, 1, 2):
+        raise ValueError(
+            f"Expected verbose to be 'auto', 0, 1 or 2. Received: {arguments['verbose']!r}."
+        )
+
+
+def _config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that determines the run, for `config.json`."""
+    *size, channels = manifest["image_shape"]
+    image_size = arguments["image_size"]
+    if image_size is not None:
+        size = [image_size, image_size]
+    elif None in size:
+        size = [backbones.get(arguments["backbone"]).default_size] * 2
+    config = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
+    for name in ("data_dir", "log_dir"):
+        config[name] = None if config[name] is None else os.fspath(config[name])
+    return {
+        "format": 1,
+        **config,
+        "data": manifest["data"],
+        "data_options": manifest["options"],
+        "num_classes": len(manifest["classes"]),
+        "classes": manifest["classes"],
+        "train_class_counts": manifest["splits"]["train"]["class_counts"],
+        "input_shape": [*size, channels],
+        "versions": {
+            **manifests.versions(),
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _open_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
+    """Start a run's folder, or see that its unfinished run is the one to resume."""
+    if (run_dir / "model.keras").exists():
+        raise FileExistsError(
+            f"Expected a new folder, or one with an unfinished run. Received: {str(run_dir)!r}, "
+            "which holds a finished run. Name another folder; a finished run is never overwritten."
+        )
+    config_file = run_dir / "config.json"
+    if not config_file.exists():
+        require_empty(run_dir)
+        write_json(config_file, config)
+        return
+    if not resume:
+        raise FileExistsError(
+            f"Expected a new folder. Received: {str(run_dir)!r}, which holds an unfinished run. "
+            "Go on with it by resume=True (--resume), or name another folder."
+        )
+    stored = read_json(config_file)
+    differences = [
+        f"{name}={_short(config.get(name))}, was {_short(stored.get(name))}"
+        for name in {**stored, **config}
+        if name not in _MAY_CHANGE_ON_RESUME and config.get(name) != stored.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"Expected the options that the unfinished run in {str(run_dir)!r} was started with. "
+            f"Received: {'; '.join(differences)}. Resume with the same options and data, or start "
+            "a run in another folder."
+        )
+
+
+def _compiled_model(
+    config: Mapping[str, Any], method: methods.Method, num_steps: int
+) -> keras.Model:
+    """A new model of the run's configuration, ready for `fit`."""
+    with _dtype_policy(config["dtype_policy"]):
+        model = backbones.build(
+            config["backbone"],
+            tuple(config["input_shape"]),
+            config["num_classes"],
+            seed=config["seed"],
+            logit_scale=method.logit_scale,
+        )
+        if method.balanced:
+            model = GradientBalancedModel.from_model(model)
+        learning_rate = optimizers.learning_rate_schedule(
+            config["schedule"], config["learning_rate"], num_steps
+        )
+        optimizer = optimizers.make_optimizer(config["optimizer"], learning_rate)
+        if config["dtype_policy"] == "mixed_float16":
+            # Keras would do it by itself, but then could load the model only where this policy is
+            # the global one.
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(
+            optimizer=optimizer,
+            loss=method.loss,
+            metrics=[
+                keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+                BalancedAccuracy(),
+            ],
+            jit_compile=config["jit_compile"],
+        )
+    return model
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Within this block new layers have the policy; it is global in Keras."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    """Save a model so that it is there as a whole or not at all."""
+    partial = path.with_name(f".partial-{path.name}")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def _summary(run_dir: Path, history: History, first_epoch: int, seconds: float) -> dict[str, Any]:
+    balanced_accuracy = history["val_balanced_accuracy"]
+    return {
+        "run_dir": str(run_dir),
+        "epochs": len(balanced_accuracy),
+        "resumed_at_epoch": first_epoch or None,
+        "seconds": seconds,
+        "best_epoch": 1 + balanced_accuracy.index(max(balanced_accuracy)),
+        "final": {name: values[-1] for name, values in history.items()},
+    }
+
+
+def _print(config: Mapping[str, Any], history: History, summary: Mapping[str, Any]) -> None:
+    best = summary["best_epoch"]
+    table = rich.table.Table(
+        title=f"{config['loss']} on {config['data']} ({config['backbone']})", title_justify="left"
+    )
+    table.add_column("metric")
+    table.add_column(f"last epoch ({summary['epochs']})", justify="right")
+    table.add_column(f"best epoch ({best})", justify="right")
+    for name, values in history.items():
+        table.add_row(name, f"{values[-1]:.4f}", f"{values[best - 1]:.4f}")
+    rich.print(table)
+    rich.print(f"Run of {summary['seconds']:.1f} s in {summary['run_dir']}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,71 @@
+"""Gradient balance in plain NumPy, written from the formulas and nothing else."""
+
+import dataclasses
+
+import numpy as np
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@dataclasses.dataclass
+class Balance:
+    """The statistic and the balanced loss of softmax cross-entropy with integer labels."""
+
+    num_classes: int
+    bins: int = 30
+    momentum: float = 0.99
+    density_exponent: float = 0.5
+    prior_strength: float = 1.0
+    max_weight: float | None = 2.0
+
+    def __post_init__(self):
+        self.histogram = np.zeros((self.num_classes, self.bins))
+        self.class_counts = np.zeros(self.num_classes)
+        self.num_updates = 0
+
+    def step(self, logits, labels):
+        """Mean balanced loss, its gradient with respect to the logits, and the mean base loss."""
+        num_samples = len(labels)
+        one_hot = np.eye(self.num_classes)[labels]
+        self.class_counts += one_hot.sum(axis=0)
+        prior = (self.class_counts + 0.5) / (self.class_counts + 0.5).sum()
+        q = softmax(logits + self.prior_strength * np.log(prior))
+        gradient = q - one_hot
+        norm = 0.5 * np.abs(gradient).sum(axis=1)
+        bins = np.minimum(np.floor(norm * self.bins), self.bins - 1).astype(int)
+        batch = np.zeros_like(self.histogram)
+        for label, index in zip(labels, bins, strict=True):
+            batch[label, index] += 1
+        self.num_updates += 1
+        momentum = min(self.momentum, 1 - 1 / self.num_updates)
+        self.histogram = momentum * self.histogram + (1 - momentum) * batch
+        weights = self.histogram.sum(axis=0)[bins] ** -self.density_exponent
+        weights = weights / weights.mean()
+        if self.max_weight is not None:
+            weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
+            weights = weights / weights.mean()
+        loss = -np.log(q[np.arange(num_samples), labels])
+        base = -np.log(softmax(logits)[np.arange(num_samples), labels])
+        return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()
+
+
+def ghm_c_loss(logits, labels, bins):
+    """GHM-C of one batch with a softmax (Li et al. 2019, equations 6 to 9), term by term.
+
+    beta_i = N / GD(g_i) with the gradient density GD counted per unit region, and the loss divided
+    by the number of samples and by the number of regions that hold any (as the equation's mean
+    over the batch of harmonised parameters, which are to average 1).
+    """
+    p = softmax(logits)
+    g = 1 - p[np.arange(len(labels)), labels]
+    region = [min(int(np.floor(x * bins)), bins - 1) for x in g]
+    occupied = len(set(region))
+    total = 0.0
+    for i, label in enumerate(labels):
+        density = sum(1 for r in region if r == region[i])
+        beta = len(labels) / density / occupied
+        total += beta * -np.log(p[i, label])
+    return total / len(labels)

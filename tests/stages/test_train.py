@@ -1,0 +1,288 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from gb_keras.data.pipeline import load_split
+from gb_keras.stages import checkpoints, methods
+from gb_keras.stages.prepare import prepare
+from gb_keras.stages.train import train
+
+# Keras makes NumPy arrays of variables, whose __array__ does not know NumPy 2's `copy`, on saving.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SHORT = {"epochs": 1, "batch_size": 64, "verbose": 0}
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """About 300 images of 8 x 8 pixels, 10 classes, a long tail."""
+    folder = tmp_path_factory.mktemp("digits") / "data"
+    prepare("digits", folder, long_tail_factor=50)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(digits, tmp_path_factory):
+    """An uninterrupted run of 4 epochs, and its summary."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    summary = train(digits, folder, epochs=4, batch_size=16, seed=3, verbose=0)
+    return folder, summary
+
+
+def state(folder):
+    """All that a saved model holds: weights, optimizer, statistic."""
+    model = keras.models.load_model(folder / "model.keras")
+    variables = [*model.variables, *model.optimizer.variables]
+    if hasattr(model, "gradient_density"):
+        variables += model.gradient_density.variables
+    return [variable.numpy() for variable in variables]
+
+
+def assert_same_result(folder, other):
+    for name in ("history.json", "history.csv"):
+        assert (folder / name).read_text() == (other / name).read_text()
+    for a, b in zip(state(folder), state(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_run_folder_holds_what_the_contract_says(digits, run):
+    folder, summary = run
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.keras", "config.json", "history.json", "history.csv", "logs"}
+    history = json.loads((folder / "history.json").read_text())
+    for name in ("loss", "accuracy", "balanced_accuracy", "base_loss"):
+        assert len(history[name]) == len(history[f"val_{name}"]) == 4
+    table = pd.read_csv(folder / "history.csv")
+    assert list(table["epoch"]) == [1, 2, 3, 4]
+    np.testing.assert_allclose(table["val_loss"], history["val_loss"])
+    config = json.loads((folder / "config.json").read_text())
+    manifest = json.loads((digits / "manifest.json").read_text())
+    assert config["loss"] == "gradient_balanced"
+    assert config["batch_size"] == 16
+    assert config["data"] == "digits"
+    assert config["classes"] == manifest["classes"]
+    assert config["train_class_counts"] == manifest["splits"]["train"]["class_counts"]
+    assert config["num_classes"] == 10
+    assert config["input_shape"] == [8, 8, 1]
+    assert {"gb-keras", "tensorflow", "keras", "python"} <= set(config["versions"])
+    assert summary["final"] == {name: values[-1] for name, values in history.items()}
+    best = summary["best_epoch"] - 1
+    assert history["val_balanced_accuracy"][best] == max(history["val_balanced_accuracy"])
+    assert summary["resumed_at_epoch"] is None
+    for split in ("train", "validation"):
+        assert list((folder / "logs" / split).glob("events.out.tfevents.*"))
+
+
+def test_saved_model_gives_the_logits_that_validation_saw(digits, run):
+    folder, summary = run
+    model = keras.models.load_model(folder / "model.keras")
+    images, labels = next(iter(load_split(digits, "validation", batch_size=1000)))
+    logits = model(images)
+    assert logits.dtype == tf.float32
+    accuracy = np.mean(np.argmax(logits, axis=1) == labels)
+    assert accuracy == pytest.approx(summary["final"]["val_accuracy"])
+    # It goes on counting classes: the statistic came with the model.
+    counts = json.loads((folder / "config.json").read_text())["train_class_counts"]
+    np.testing.assert_array_equal(model.gradient_density.class_counts, 4 * np.array(counts))
+
+
+def test_config_repeats_the_run(digits, run, tmp_path):
+    folder, _ = run
+    config = json.loads((folder / "config.json").read_text())
+    options = {
+        name: config[name] for name in train.__kwdefaults__ if name not in ("resume", "verbose")
+    }
+    train(config["data_dir"], tmp_path / "again", **options, verbose=0)
+    assert_same_result(folder, tmp_path / "again")
+
+
+def interrupted(monkeypatch, after_epoch, *arguments, **options):
+    """Train until the checkpoint of an epoch is written, then raise as Ctrl-C does."""
+    save = checkpoints.EpochCheckpoint.on_epoch_end
+
+    def save_and_interrupt(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch + 1 == after_epoch:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.EpochCheckpoint, "on_epoch_end", save_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("loss", "dtype_policy", "after_epoch"),
+    [
+        ("ldam_drw", "float32", 2),
+        ("gradient_balanced", "mixed_float16", 3),
+    ],
+)
+def test_resumed_run_equals_an_uninterrupted_one(
+    digits, tmp_path, monkeypatch, loss, dtype_policy, after_epoch
+):
+    options = {
+        "loss": loss,
+        "dtype_policy": dtype_policy,
+        "epochs": 3,
+        "optimizer": "sgd",
+        "schedule": "step",
+        "verbose": 0,
+    }
+    train(digits, tmp_path / "whole", **options)
+    interrupted(monkeypatch, after_epoch, digits, tmp_path / "resumed", **options)
+    assert not (tmp_path / "resumed" / "model.keras").exists()
+    # What a killed process may leave beside the last whole epoch.
+    (tmp_path / "resumed" / "checkpoints" / ".epoch-0009.partial").mkdir()
+    summary = train(digits, tmp_path / "resumed", **options, resume=True)
+    assert summary["resumed_at_epoch"] == after_epoch
+    assert summary["epochs"] == 3
+    assert_same_result(tmp_path / "resumed", tmp_path / "whole")
+    assert not (tmp_path / "resumed" / "checkpoints").exists()
+
+
+def test_run_killed_in_an_epoch_goes_on_as_if_it_had_not_been(digits, run, tmp_path):
+    folder, _ = run
+    options = {"epochs": 4, "batch_size": 16, "seed": 3, "verbose": 0}
+    program = (
+        "from gb_keras.stages.train import train\n"
+        f"train({str(digits)!r}, {str(tmp_path / 'run')!r}, **{options!r})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 120
+    checkpoint = tmp_path / "run" / "checkpoints" / "epoch-0002"
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    assert not (tmp_path / "run" / "model.keras").exists()
+    summary = train(digits, tmp_path / "run", **options, resume=True)
+    assert summary["resumed_at_epoch"] in (2, 3)
+    assert_same_result(tmp_path / "run", folder)
+
+
+def test_resume_starts_a_new_folder(digits, tmp_path):
+    summary = train(digits, tmp_path / "run", **SHORT, resume=True)
+    assert summary["resumed_at_epoch"] is None
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_nothing_is_overwritten(digits, run, tmp_path):
+    folder, _ = run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    for resume in (False, True):
+        with pytest.raises(FileExistsError, match="finished run"):
+            train(digits, folder, epochs=4, batch_size=16, seed=3, verbose=0, resume=resume)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    (tmp_path / "notes.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(FileExistsError, match="empty or new folder"):
+            train(digits, tmp_path, **SHORT, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_unfinished_run_asks_for_resume_and_the_same_options(digits, tmp_path, monkeypatch):
+    options = {"epochs": 2, "verbose": 0}
+    interrupted(monkeypatch, 1, digits, tmp_path / "run", **options)
+    with pytest.raises(FileExistsError, match=r"unfinished run.*resume=True"):
+        train(digits, tmp_path / "run", **options)
+    with pytest.raises(ValueError, match=r"loss='focal', was 'gradient_balanced'; seed=1, was 0"):
+        train(digits, tmp_path / "run", **options, loss="focal", seed=1, resume=True)
+    other = tmp_path / "other"
+    prepare("digits", other, long_tail_factor=20)
+    with pytest.raises(ValueError, match=r"train_class_counts=.*was"):
+        train(other, tmp_path / "run", **options, resume=True)
+
+
+@pytest.mark.parametrize("loss", methods.names())
+def test_every_loss_trains_and_reloads(digits, tmp_path, loss):
+    train(digits, tmp_path / "run", loss=loss, **SHORT)
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    images, labels = next(iter(load_split(digits, "validation", batch_size=1000)))
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    again = model.evaluate(images, labels, batch_size=64, return_dict=True, verbose=0)
+    assert again["loss"] == pytest.approx(history["val_loss"][0], rel=1e-4)
+    assert again["balanced_accuracy"] == pytest.approx(history["val_balanced_accuracy"][0])
+
+
+def test_mixed_precision_and_xla(digits, tmp_path):
+    # All of an epoch in one batch: XLA compiles for each shape anew.
+    options = {**SHORT, "batch_size": 512, "loss": "cross_entropy"}
+    train(digits, tmp_path / "run", dtype_policy="mixed_float16", jit_compile=True, **options)
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert {x.compute_dtype for x in model.layers if "conv" in x.name} == {"float16"}
+    assert model(np.zeros((1, 8, 8, 1), "float32")).dtype == tf.float32
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_images_of_several_sizes_take_the_backbones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for index in range(10):
+            pixels = rng.integers(0, 255, (10 + index, 12, 3), dtype="uint8")
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{index}.png")
+    prepare(f"folder:{tmp_path / 'photos'}", tmp_path / "data")
+    for image_size, expected in ((None, 32), (16, 16)):
+        folder = tmp_path / f"run{expected}"
+        train(tmp_path / "data", folder, image_size=image_size, **SHORT)
+        model = keras.models.load_model(folder / "model.keras")
+        assert model.input_shape == (None, expected, expected, 3)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"epoch 1: .*loss=(nan|inf).*learning_rate"):
+        train(digits, tmp_path / "run", optimizer="sgd", learning_rate=1e38, epochs=3, verbose=0)
+    assert not (tmp_path / "run" / "model.keras").exists()
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_summary_is_printed(digits, tmp_path, capfd):
+    train(digits, tmp_path / "run", epochs=1, loss="cross_entropy", verbose=2)
+    output = capfd.readouterr().out
+    assert "cross_entropy on digits (small_cnn)" in output
+    assert "val_balanced_accuracy" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet23"}, "Did you mean 'resnet32'"),
+        ({"loss": "crossentropy"}, "Did you mean 'cross_entropy'"),
+        ({"optimizer": "adamn"}, "optimizer to be one of adam, adamw, sgd"),
+        ({"schedule": "linear"}, "schedule to be one of constant, cosine, step"),
+        ({"dtype_policy": "float8"}, "dtype_policy to be one of"),
+        ({"epochs": 0}, "epochs to be an integer of at least 1"),
+        ({"epochs": True}, "epochs to be an integer"),
+        ({"batch_size": 1.5}, "batch_size to be an integer"),
+        ({"seed": -1}, "seed to be an integer of at least 0"),
+        ({"image_size": 0}, "image_size to be an integer of at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate to be a finite number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": float("inf")}, "learning_rate"),
+        ({"verbose": 3}, "verbose to be"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_read_or_written(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path / "no-data", tmp_path / "run", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_data_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gb-keras prepare"):
+        train(tmp_path / "no-data", tmp_path / "run")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,514 @@
+"""Balanced models: equal to plain Keras where neutral, equal to NumPy where not, in every mode."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gb_keras
+from tests import reference
+
+NEUTRAL = {"density_exponent": 0.0, "prior_strength": 0.0}
+NUM_SAMPLES, BATCH_SIZE = 48, 8
+RNG = np.random.default_rng(7)
+FEATURES = RNG.normal(0, 1, (NUM_SAMPLES, 6)).astype(np.float32)
+LABELS = np.minimum(RNG.geometric(0.5, NUM_SAMPLES) - 1, 3)
+ONE_HOT = np.eye(4, dtype=np.float32)[LABELS]
+SEQUENCES = RNG.integers(0, 9, (NUM_SAMPLES, 5))
+TOKEN_LABELS = RNG.integers(0, 4, (NUM_SAMPLES, 5))
+IMAGES = RNG.normal(0, 1, (NUM_SAMPLES, 4, 4, 2)).astype(np.float32)
+PIXEL_LABELS = RNG.integers(0, 4, (NUM_SAMPLES, 4, 4))
+MANY_LABELS = (RNG.random((NUM_SAMPLES, 4)) < 0.3).astype(np.float32)
+
+
+@dataclasses.dataclass
+class Problem:
+    """A model, its data and its loss. `outputs` makes the outputs from the input."""
+
+    outputs: Callable[[Any], Any]
+    x: np.ndarray = dataclasses.field(default_factory=lambda: FEATURES)
+    y: Any = dataclasses.field(default_factory=lambda: LABELS)
+    base: Any = dataclasses.field(
+        default_factory=lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    fit: dict = dataclasses.field(default_factory=dict)
+    optimizer: Callable = lambda: keras.optimizers.SGD(0.1, momentum=0.9)
+    compile: dict = dataclasses.field(default_factory=dict)
+    integer_input: bool = False
+
+
+def dense(units=4, activation=None, **options):
+    # Outputs in float32, as Keras advises under mixed precision.
+    return keras.layers.Dense(units, activation=activation, dtype="float32", **options)
+
+
+def hidden(inputs):
+    return keras.layers.Dense(8, activation="relu")(inputs)
+
+
+def with_state(inputs):
+    x = keras.layers.BatchNormalization()(hidden(inputs))
+    return dense()(keras.layers.Dropout(0.3)(x))
+
+
+def regularised(inputs):
+    x = keras.layers.Dense(8, activation="relu", kernel_regularizer="l2")(inputs)
+    return dense()(keras.layers.ActivityRegularization(l2=0.1)(x))
+
+
+def tokens(inputs):
+    return dense()(keras.layers.Embedding(9, 6)(inputs))
+
+
+def masked_tokens(inputs):
+    return dense()(keras.layers.Embedding(9, 6, mask_zero=True)(inputs))
+
+
+def pixels(inputs):
+    return keras.layers.Conv2D(4, 3, padding="same", dtype="float32")(inputs)
+
+
+def two_outputs_and_a_plain_one(inputs):
+    x = hidden(inputs)
+    return [dense(name="a")(x), dense(3, "softmax", name="b")(x), dense(1, name="c")(x)]
+
+
+PROBLEMS = {
+    "integer_labels": Problem(lambda x: dense()(hidden(x))),
+    "softmax_output": Problem(
+        lambda x: dense(activation="softmax")(hidden(x)), base="sparse_categorical_crossentropy"
+    ),
+    "softmax_layer": Problem(
+        lambda x: keras.layers.Softmax(dtype="float32")(dense()(hidden(x))),
+        base="sparse_categorical_crossentropy",
+    ),
+    "one_hot": Problem(
+        lambda x: dense(activation="softmax")(hidden(x)), y=ONE_HOT, base="categorical_crossentropy"
+    ),
+    "soft_labels": Problem(
+        lambda x: dense()(hidden(x)),
+        y=0.8 * ONE_HOT + 0.2 * ONE_HOT[::-1],
+        base=keras.losses.CategoricalCrossentropy(from_logits=True),
+    ),
+    "label_smoothing": Problem(
+        lambda x: dense()(hidden(x)),
+        y=ONE_HOT,
+        base=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    ),
+    "multi_label": Problem(
+        lambda x: dense(activation="sigmoid")(hidden(x)), y=MANY_LABELS, base="binary_crossentropy"
+    ),
+    "tokens": Problem(tokens, x=SEQUENCES, y=TOKEN_LABELS, integer_input=True),
+    "masked_tokens": Problem(masked_tokens, x=SEQUENCES, y=TOKEN_LABELS, integer_input=True),
+    "pixels": Problem(pixels, x=IMAGES, y=PIXEL_LABELS),
+    "sample_weight": Problem(
+        lambda x: dense()(hidden(x)),
+        fit={"sample_weight": RNG.integers(0, 3, NUM_SAMPLES).astype(np.float32)},
+    ),
+    "class_weight": Problem(
+        lambda x: dense()(hidden(x)), fit={"class_weight": {0: 0.5, 1: 1.0, 2: 2.0, 3: 0.0}}
+    ),
+    "regularised": Problem(regularised),
+    "with_state": Problem(with_state),
+    "several_outputs": Problem(
+        two_outputs_and_a_plain_one,
+        y=[LABELS, LABELS % 3, FEATURES[:, :1]],
+        base=[
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "sparse_categorical_crossentropy",
+            "mse",
+        ],
+        compile={"loss_weights": [1.0, 0.5, 0.1]},
+    ),
+    "gradient_clipping": Problem(
+        lambda x: dense()(hidden(x)), optimizer=lambda: keras.optimizers.Adam(0.01, clipnorm=0.1)
+    ),
+    "gradient_accumulation": Problem(
+        lambda x: dense()(hidden(x)),
+        optimizer=lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+    ),
+}
+MODES = {
+    "eager": {"run_eagerly": True},
+    "graph": {},
+    "xla": {"jit_compile": True},
+    "steps_per_execution": {"steps_per_execution": 3},
+    "mixed_float16": {},
+    "mixed_bfloat16": {},
+    "two_replicas": {},
+}
+
+
+def balanced(base, **options):
+    if isinstance(base, list):
+        return [entry if entry == "mse" else balanced(entry, **options) for entry in base]
+    return gb_keras.GradientBalancedLoss(base, **options)
+
+
+def train(problem: Problem, mode: str, options: dict | None, epochs: int = 2):
+    """Train a plain model (`options` None) or a balanced one; the model and its history."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(11)
+    strategy = contextlib.nullcontext()
+    if mode == "two_replicas":
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
+    keras.config.set_dtype_policy(mode if mode.startswith("mixed") else "float32")
+    with strategy:
+        dtype = "int32" if problem.integer_input else "float32"
+        inputs = keras.Input(problem.x.shape[1:], dtype=dtype)
+        outputs = problem.outputs(inputs)
+        if options is None:
+            model = keras.Model(inputs, outputs)
+            loss = problem.base
+        else:
+            model = gb_keras.GradientBalancedModel(inputs, outputs)
+            loss = balanced(problem.base, **options)
+        model.compile(problem.optimizer(), loss, **problem.compile, **MODES[mode])
+    history = model.fit(
+        problem.x,
+        problem.y,
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        **problem.fit,
+    )
+    return model, history.history
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_neutral_options_train_as_plain_keras(problem, mode):
+    plain, plain_history = train(PROBLEMS[problem], mode, options=None)
+    model, history = train(PROBLEMS[problem], mode, NEUTRAL)
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(history["loss"], plain_history["loss"], rtol=1e-5)
+    moved = np.abs(plain.get_weights()[0] - _initial(PROBLEMS[problem])).max()
+    assert moved > 1e-3, "a model that does not train proves nothing"
+    assert all(np.isfinite(statistic.histogram.numpy()).all() for statistic in statistics(model))
+
+
+def _initial(problem):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(11)
+    inputs = keras.Input(problem.x.shape[1:])
+    return keras.Model(inputs, problem.outputs(inputs)).get_weights()[0]
+
+
+def statistics(model):
+    found = model.gradient_density
+    return list(found.values()) if isinstance(found, dict) else [found]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("problem", ["integer_labels", "multi_label", "several_outputs", "tokens"])
+def test_every_mode_gives_the_same_balance(problem, mode):
+    expected, expected_history = train(PROBLEMS[problem], "eager", {"bins": 8})
+    model, history = train(PROBLEMS[problem], mode, {"bins": 8})
+    mixed = mode.startswith("mixed")
+    for a, b in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-2 if mixed else 2e-5)
+    for a, b in zip(statistics(model), statistics(expected), strict=True):
+        assert a.histogram.dtype == "float32"
+        np.testing.assert_array_equal(a.class_counts.numpy(), b.class_counts.numpy())
+        assert a.histogram.numpy().sum() == pytest.approx(b.histogram.numpy().sum(), rel=1e-5)
+        if not mixed:
+            # A norm on the edge of a bin may round to either side.
+            np.testing.assert_allclose(a.histogram.numpy(), b.histogram.numpy(), atol=0.13)
+    for name, values in expected_history.items():
+        np.testing.assert_allclose(history[name], values, rtol=2e-2 if mixed else 1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bins": 4, "momentum": 0.5, "density_exponent": 1.0, "max_weight": None},
+        {"momentum": 0.0, "prior_strength": 0.5, "max_weight": 1.3},
+        {"density_exponent": 0.0},
+    ],
+    ids=str,
+)
+def test_training_equals_numpy(options):
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense(use_bias=False)(inputs))
+    kernel = model.get_weights()[0].astype(np.float64)
+    base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        keras.optimizers.SGD(0.3), gb_keras.GradientBalancedLoss(base, **options), run_eagerly=True
+    )
+    expected = reference.Balance(4, **options)
+    for step in range(12):
+        batch = slice(4 * step, 4 * step + 4)
+        logs = model.train_on_batch(FEATURES[batch], LABELS[batch], return_dict=True)
+        loss, gradient, base_loss = expected.step(FEATURES[batch] @ kernel, LABELS[batch])
+        kernel -= 0.3 * FEATURES[batch].T @ gradient
+        assert logs["loss"] == pytest.approx(loss, rel=1e-4)
+        assert logs["base_loss"] == pytest.approx(base_loss, rel=1e-4)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
+    statistic = model.gradient_density
+    np.testing.assert_allclose(statistic.histogram.numpy(), expected.histogram, atol=1e-5)
+    np.testing.assert_array_equal(statistic.class_counts.numpy(), expected.class_counts)
+    assert int(statistic.num_skipped.numpy()) == 0
+
+
+def simple_model(activation=None, loss_options=None, base=None, **compile_options):
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense(activation=activation)(inputs))
+    base = base or keras.losses.SparseCategoricalCrossentropy(from_logits=activation is None)
+    loss = gb_keras.GradientBalancedLoss(base, **(loss_options or {}))
+    model.compile("sgd", loss, **compile_options)
+    return model
+
+
+def test_history_has_balanced_base_and_validation_losses():
+    model = simple_model(metrics=["accuracy"], weighted_metrics=["accuracy"])
+    weights = RNG.random(NUM_SAMPLES).astype(np.float32)
+    before = model.evaluate(FEATURES, LABELS, sample_weight=weights, verbose=0, return_dict=True)
+    history = model.fit(
+        FEATURES,
+        LABELS,
+        sample_weight=weights,
+        validation_data=(FEATURES, LABELS),
+        batch_size=NUM_SAMPLES,
+        verbose=0,
+    ).history
+    assert set(history) == {
+        *("loss", "base_loss", "accuracy", "weighted_accuracy"),
+        *("val_loss", "val_base_loss", "val_accuracy", "val_weighted_accuracy"),
+    }
+    # One batch: the training metrics are of the model as it was before the step, and the user's
+    # weights, not the balance's, weigh them.
+    for name in ("base_loss", "accuracy", "weighted_accuracy"):
+        assert history[name][0] == pytest.approx(before[name], rel=1e-5)
+    assert history["loss"][0] != pytest.approx(history["base_loss"][0], rel=1e-3)
+    plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    expected = float(plain(LABELS, model(FEATURES)))
+    assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert history["val_base_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation_touches_no_statistic():
+    model = simple_model()
+    model.fit(FEATURES, LABELS, verbose=0)
+    before = [v.numpy().copy() for v in model.gradient_density.variables]
+    model.evaluate(FEATURES, LABELS, verbose=0)
+    model.compute_loss(FEATURES, LABELS, model(FEATURES))
+    for variable, value in zip(model.gradient_density.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_samples_are_skipped_and_counted(eager, value):
+    model = simple_model(run_eagerly=eager)
+    features = FEATURES[:BATCH_SIZE].copy()
+    features[2] = value
+    logs = model.train_on_batch(features, LABELS[:BATCH_SIZE], return_dict=True)
+    statistic = model.gradient_density
+    assert int(statistic.num_skipped.numpy()) == 1
+    expected = np.bincount(np.delete(LABELS[:BATCH_SIZE], 2), minlength=4)
+    np.testing.assert_array_equal(statistic.class_counts.numpy(), expected)
+    assert statistic.histogram.numpy().sum() == BATCH_SIZE - 1
+    # As in plain Keras the loss shows it, and nothing hides that the step has spoilt the model.
+    assert np.isnan(logs["loss"])
+    assert np.isnan(model.get_weights()[0]).any()
+
+
+def test_loss_scaling_skips_a_non_finite_step_and_the_statistic_holds_on():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = simple_model()
+    weights = model.get_weights()
+    features = FEATURES[:BATCH_SIZE].copy()
+    features[0] = np.nan
+    model.train_on_batch(features, LABELS[:BATCH_SIZE])
+    np.testing.assert_array_equal(model.get_weights()[0], weights[0])
+    assert int(model.gradient_density.num_skipped.numpy()) == 1
+    model.train_on_batch(FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE])
+    assert np.abs(model.get_weights()[0] - weights[0]).max() > 0
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_masked_and_empty_batches_change_nothing(eager):
+    model = simple_model(run_eagerly=eager)
+    model.train_on_batch(FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE])
+    before = [v.numpy().copy() for v in (*model.gradient_density.variables, *model.weights)]
+    model.train_on_batch(
+        FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE], sample_weight=np.zeros(BATCH_SIZE)
+    )
+    model.train_on_batch(FEATURES[:0], LABELS[:0])
+    after = [v.numpy() for v in (*model.gradient_density.variables, *model.weights)]
+    for a, b in zip(after, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_unlabelled_entries_stay_out_of_a_multi_label_statistic():
+    model = simple_model(base=keras.losses.BinaryCrossentropy(from_logits=True))
+    known = (RNG.random(MANY_LABELS.shape) < 0.5).astype(np.float32)
+    model.fit(FEATURES, MANY_LABELS, sample_weight=known, verbose=0)
+    counts = model.gradient_density.class_counts.numpy()
+    np.testing.assert_array_equal(counts[0], (known * (1 - MANY_LABELS)).sum(axis=0))
+    np.testing.assert_array_equal(counts[1], (known * MANY_LABELS).sum(axis=0))
+    assert model.gradient_density.histogram.shape == (2, 4, 30)
+
+
+def test_statistic_of_a_model_with_several_outputs_goes_by_name():
+    model, history = train(PROBLEMS["several_outputs"], "graph", {})
+    assert list(model.gradient_density) == ["a", "b"]
+    assert {"a_loss", "b_loss", "c_loss", "a_base_loss", "b_base_loss"} < set(history)
+    np.testing.assert_array_equal(
+        model.gradient_density["b"].class_counts.numpy(), 2 * np.bincount(LABELS % 3)
+    )
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_losses_by_name_and_one_loss_for_all_outputs(as_dict):
+    inputs = keras.Input((6,))
+    outputs = {
+        "second": dense(5, "softmax", name="second")(inputs),
+        "first": dense(3, "softmax", name="first")(inputs),
+    }
+    if not as_dict:
+        outputs = list(outputs.values())
+    labels = {"second": LABELS, "first": LABELS % 3} if as_dict else [LABELS, LABELS % 3]
+    loss = gb_keras.GradientBalancedLoss()
+    for argument in (loss, {"first": loss, "second": gb_keras.GradientBalancedLoss(bins=5)}):
+        model = gb_keras.GradientBalancedModel(inputs, outputs)
+        model.compile("sgd", argument)
+        model.fit(FEATURES, labels, verbose=0)
+        counts = {k: v.class_counts.numpy() for k, v in model.gradient_density.items()}
+        np.testing.assert_array_equal(counts["first"], np.bincount(LABELS % 3))
+        np.testing.assert_array_equal(counts["second"], np.bincount(LABELS, minlength=5))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    """A model with a `call` of its own."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.hidden = keras.layers.Dense(8, activation="relu")
+        self.dropout = keras.layers.Dropout(0.5)
+        self.classifier = dense(activation="softmax")
+
+    def call(self, inputs, training=None):
+        return self.classifier(self.dropout(self.hidden(inputs), training=training))
+
+
+class Mixed(gb_keras.GradientBalancedMixin, Subclassed):
+    """An own subclass with the mixin."""
+
+
+def any_models():
+    inputs = keras.Input((6,))
+    return {
+        "functional": keras.Model(inputs, dense(activation="softmax")(hidden(inputs))),
+        "sequential": keras.Sequential([inputs, dense(activation="softmax")]),
+        "unbuilt_sequential": keras.Sequential([dense(activation="softmax")]),
+        "subclassed": Subclassed(),
+        "applications": keras.applications.MobileNetV3Small(
+            (32, 32, 3), weights=None, classes=4, include_preprocessing=False
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["functional", "sequential", "unbuilt_sequential", "subclassed", "applications"]
+)
+def test_from_model_shares_layers_and_weights(kind):
+    model = any_models()[kind]
+    data = RNG.normal(0, 1, (16, 32, 32, 3)) if kind == "applications" else FEATURES[:16]
+    balanced_model = gb_keras.GradientBalancedModel.from_model(model)
+    balanced_model.compile("sgd", gb_keras.GradientBalancedLoss())
+    balanced_model.fit(data, LABELS[:16], verbose=0)
+    np.testing.assert_allclose(
+        balanced_model.predict(data, verbose=0), model.predict(data, verbose=0), atol=1e-6
+    )
+    assert all(
+        a is b for a, b in zip(balanced_model.weights, model.weights, strict=True)
+    )
+    assert gb_keras.GradientBalancedModel.from_model(balanced_model) is balanced_model
+
+
+def test_own_subclass_with_the_mixin_trains_as_the_wrapped_model():
+    def trained(make):
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(2)
+        model = make()
+        model.compile("sgd", gb_keras.GradientBalancedLoss())
+        model.fit(FEATURES, LABELS, epochs=2, shuffle=False, verbose=0)
+        return model
+
+    mixed = trained(Mixed)
+    wrapped = trained(lambda: gb_keras.GradientBalancedModel.from_model(Subclassed()))
+    for a, b in zip(mixed.get_weights(), wrapped.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_layers_and_weights_are_those_of_the_plain_model():
+    plain = any_models()["functional"]
+    model = gb_keras.GradientBalancedModel.from_model(plain)
+    model.compile("sgd", gb_keras.GradientBalancedLoss())
+    model.fit(FEATURES, LABELS, verbose=0)
+    assert [a is b for a, b in zip(model.layers, plain.layers, strict=True)]
+    assert model.count_params() == plain.count_params()
+    plain.set_weights(model.get_weights())
+
+
+def test_compile_starts_a_new_statistic():
+    model = simple_model()
+    model.fit(FEATURES, LABELS, verbose=0)
+    model.compile("sgd", gb_keras.GradientBalancedLoss(model.loss.base.loss, bins=5))
+    assert model.gradient_density.histogram.numpy().tolist() == [[0.0] * 5] * 4
+
+
+def test_without_a_balanced_loss_the_mixin_is_a_plain_model():
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense()(inputs))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(FEATURES, LABELS, verbose=0).history
+    assert set(history) == {"loss"}
+    with pytest.raises(AttributeError, match="GradientBalancedLoss"):
+        _ = model.gradient_density
+
+
+def test_statistic_of_an_unknown_number_of_classes_says_so():
+    model = Mixed()
+    model.compile("sgd", gb_keras.GradientBalancedLoss())
+    with pytest.raises(ValueError, match="first training batch"):
+        _ = model.gradient_density.histogram
+
+
+def test_logits_declared_as_probabilities_are_refused_at_compile():
+    with pytest.raises(ValueError, match="from_logits=True"):
+        simple_model(base="sparse_categorical_crossentropy")
+
+
+def test_probabilities_declared_as_logits_are_refused_at_compile():
+    base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match="softmax"):
+        simple_model("softmax", base=base)
+
+
+def test_not_a_model_is_refused():
+    with pytest.raises(TypeError, match=r"keras\.Model"):
+        gb_keras.GradientBalancedModel.from_model("resnet50")
+
+
+def test_labels_out_of_range_are_refused_in_a_graph_too():
+    model = simple_model()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="label value"):
+        model.fit(FEATURES, LABELS + 1, verbose=0)
+
+
+def test_wrong_label_shape_is_refused_at_the_first_batch():
+    model = simple_model()
+    with pytest.raises(ValueError, match="categorical_crossentropy"):
+        model.fit(FEATURES, ONE_HOT, verbose=0)
