@@ -8,7 +8,6 @@ their times. Peak memory is read in a process of its own for each model.
 """
 
 import argparse
-import json
 import os
 import platform
 import resource

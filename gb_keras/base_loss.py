@@ -92,9 +92,7 @@ class BaseLoss:
                 "model with a softmax (sigmoid for multi-label)."
             )
         epsilon = keras.config.epsilon()
-        clipped = tf.clip_by_value(
-            tf.cast(probabilities, self.loss.dtype), epsilon, 1.0 - epsilon
-        )
+        clipped = tf.clip_by_value(tf.cast(probabilities, self.loss.dtype), epsilon, 1.0 - epsilon)
         if self.multi_label:
             return tf.math.log(clipped) - tf.math.log1p(-clipped)
         return tf.math.log(clipped)

@@ -6,7 +6,7 @@ Symbols, used in all docstrings below:
 |---|---|
 | `g_i`  | gradient of the loss of sample `i` with respect to its logits, `(num_classes,)` |
 | `n_i`  | gradient norm of sample `i`, `||g_i||_1 / 2`; for softmax cross-entropy `1 - p_y` |
-| `H`    | joint gradient histogram, `(num_rows, bins)`: how many samples of a class have a norm in a bin |
+| `H`    | joint gradient histogram, `(num_rows, bins)`: samples of a class with a norm in a bin |
 | `rho`  | density: `H` summed over its rows, `(bins,)` |
 | `N`    | class counts, `(num_classes,)` |
 
@@ -220,9 +220,7 @@ def bin_weights(
     weights = tf.where(density > 0, tf.pow(density, -exponent), 0.0)
 
     def scaled_to_mean_one(weights: tf.Tensor) -> tf.Tensor:
-        return tf.math.divide_no_nan(
-            weights * num_samples, tf.reduce_sum(weights * batch_density)
-        )
+        return tf.math.divide_no_nan(weights * num_samples, tf.reduce_sum(weights * batch_density))
 
     weights = scaled_to_mean_one(weights)
     if max_weight is not None:

@@ -161,8 +161,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         else:
             losses, base_losses = self._balanced_losses(y_true, logits, active, statistic)
         value = self._given.reduce(losses, mask, sample_weight)
-        base_value = value if losses is base_losses else self._given.reduce(
-            base_losses, mask, sample_weight
+        base_value = (
+            value if losses is base_losses else self._given.reduce(base_losses, mask, sample_weight)
         )
         balancing.record_base_loss(base_value, tf.shape(logits)[0])
         return value

@@ -127,8 +127,8 @@ class DeferredReweighting(keras.callbacks.Callback):
         >>> model.compile("sgd", loss=loss)
         >>> history = model.fit(
         ...     np.ones((4, 1)), np.array([0, 0, 1, 1]), epochs=2, callbacks=[callback], verbose=0)
-        >>> loss.class_weights.numpy()
-        array([0.557, 4.990], dtype=float32)
+        >>> loss.class_weights.numpy().tolist()
+        [0.557, 4.99]
 
     Reference: Cao et al. 2019 (deferred re-weighting), arXiv 1906.07413; weights by Cui et al.
         2019, arXiv 1901.05555.

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -12,8 +12,14 @@ from keras.src.models.functional import Functional  # Keras exports no name for 
 from gb_keras import losses
 from gb_keras.statistics import GradientDensity
 
+# To a type checker a mixin is what it is mixed into.
+if TYPE_CHECKING:
+    from keras import Model as _ModelBase
+else:
+    _ModelBase = object
 
-class GradientBalancedMixin:
+
+class GradientBalancedMixin(_ModelBase):
     """Makes a Keras model train with the gradient statistic of its `GradientBalancedLoss`.
 
     Put it before `keras.Model` in an own subclass. It works with whatever `call`, `compute_loss`
@@ -46,7 +52,7 @@ class GradientBalancedMixin:
         self._balance = _ModelBalance(self)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was. (Keras asks for this beside an own `compile`.)"""
+        """Compile as the saved model was; Keras asks for this beside an own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
@@ -63,8 +69,15 @@ class GradientBalancedMixin:
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> tf.Tensor:
         """The loss of a batch, as `keras.Model.compute_loss`; balanced inside a training step."""
-        with losses.balanced_by(self._balance.next_pass()):
+        with self._balance.computing_loss() as balancing, losses.balanced_by(balancing):
             return super().compute_loss(*args, **kwargs)
+
+    @property
+    def losses(self) -> list[tf.Tensor]:
+        """Losses of regularisers and `add_loss`, as those of any Keras layer."""
+        balance = getattr(self, "_balance", None)
+        held = None if balance is None else balance.held_losses
+        return super().losses if held is None else held
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -95,7 +108,9 @@ class GradientBalancedMixin:
     def variables(self) -> list[keras.Variable]:
         """Keras's variables and those of the statistic, so that an export holds them too."""
         balance = getattr(self, "_balance", None)
-        own = [] if balance is None else [v for d in balance.densities.values() for v in d.variables]
+        own = (
+            [] if balance is None else [v for d in balance.densities.values() for v in d.variables]
+        )
         return super().variables + own
 
 
@@ -224,9 +239,27 @@ class _ModelBalance:
         finally:
             self._thread.training = False
 
-    def next_pass(self) -> "_Pass":
+    @contextlib.contextmanager
+    def computing_loss(self) -> Iterator["_Pass"]:
         """Hands the statistics to the losses of one computation of the model's loss."""
-        return _Pass(self, getattr(self._thread, "training", False))
+        try:
+            yield _Pass(self, getattr(self._thread, "training", False))
+        finally:
+            self._thread.held_losses = None
+
+    def hold_losses(self) -> None:
+        """Keep what this replica's forward pass has added to the loss until it is computed.
+
+        Keras leaves it on the layers, which all replicas share; while this replica waits for the
+        others in a sum over replicas, they run their forward passes and put theirs in its place.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            self._thread.held_losses = self._model.losses
+
+    @property
+    def held_losses(self) -> list[tf.Tensor] | None:
+        """What `hold_losses` has kept in this thread, if anything."""
+        return getattr(self._thread, "held_losses", None)
 
     def name_of(self, index: int, num_classes: int) -> str:
         """Name of the output whose balanced loss is computed as number `index`."""
@@ -266,6 +299,7 @@ class _Pass:
         self._index += 1
         if not self._training:
             return None
+        self._balance.hold_losses()
         statistic = self._balance.densities[self._name]
         if not statistic.built:
             # The first step of a model whose output was not known before: Keras, too, creates the
@@ -293,7 +327,9 @@ def _balanced_losses(
         entries = list(zip(output_names or map(str, range(len(loss))), loss, strict=False))
     else:
         entries = []
-    return {name: entry for name, entry in entries if isinstance(entry, losses.GradientBalancedLoss)}
+    return {
+        name: entry for name, entry in entries if isinstance(entry, losses.GradientBalancedLoss)
+    }
 
 
 def _outputs(model: keras.Model, names: list[str]) -> dict[str, keras.KerasTensor]:
@@ -303,9 +339,7 @@ def _outputs(model: keras.Model, names: list[str]) -> dict[str, keras.KerasTenso
         return {}
     output_names = getattr(model, "output_names", None) or names
     return {
-        name: output
-        for name, output in zip(output_names, outputs, strict=False)
-        if name in names
+        name: output for name, output in zip(output_names, outputs, strict=False) if name in names
     }
 
 

@@ -111,9 +111,7 @@ def test_neutral_options_leave_any_loss_as_it_is(base, labels, outputs, weighted
 def test_neutral_options_leave_losses_of_probabilities_as_they_are(base, labels):
     # Only the part of the gradient along the simplex exists behind a softmax, so it is taken there.
     def behind_softmax(loss):
-        return value_and_gradient(
-            lambda y, z, _: loss(y, tf.nn.softmax(z)), labels, LOGITS
-        )
+        return value_and_gradient(lambda y, z, _: loss(y, tf.nn.softmax(z)), labels, LOGITS)
 
     balanced = gb_keras.GradientBalancedLoss(base, **NEUTRAL)
     expected, actual = behind_softmax(balanced.base.loss), behind_softmax(balanced)
@@ -233,7 +231,6 @@ def test_config_round_trip(base):
         ({"loss": keras.losses.Huber()}, "without logits"),
         ({"loss": keras.losses.CategoricalCrossentropy(axis=1)}, "axis=1"),
     ],
-    ids=str,
 )
 def test_wrong_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from gb_keras.metrics import BalancedAccuracy, ExpectedCalibrationError, ShotRecall, shots
+from tests.replicas import two_replicas
 
 ALL = [
     pytest.param(BalancedAccuracy, id="balanced_accuracy"),
@@ -256,7 +257,7 @@ def test_counts_stay_exact_under_mixed_precision():
 def test_replicas_count_the_global_batch():
     x = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
     y = np.arange(64) % 4 * (np.arange(64) % 3 > 0)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = two_replicas()
     with strategy.scope():
         model = classifier()
         model.compile(

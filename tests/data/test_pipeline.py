@@ -8,6 +8,7 @@ from PIL import Image
 
 from gb_keras.data.pipeline import load_split
 from gb_keras.stages.prepare import prepare
+from tests.replicas import two_replicas
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_no_data_set(tmp_path):
 def test_two_replicas_train_on_it(digits):
     folder, manifest = digits
     steps = math.ceil(manifest["splits"]["train"]["num_examples"] / 64)
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with two_replicas().scope():
         model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
         model.add(keras.layers.Rescaling(1 / 255))
         model.add(keras.layers.Dense(10))

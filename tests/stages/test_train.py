@@ -174,10 +174,13 @@ def test_run_killed_in_an_epoch_goes_on_as_if_it_had_not_been(digits, run, tmp_p
     assert_same_result(tmp_path / "run", folder)
 
 
-def test_resume_starts_a_new_folder(digits, tmp_path):
-    summary = train(digits, tmp_path / "run", **SHORT, resume=True)
+def test_resume_starts_a_new_folder_and_prints_a_summary(digits, tmp_path, capfd):
+    summary = train(digits, tmp_path / "run", epochs=1, resume=True, verbose=2)
     assert summary["resumed_at_epoch"] is None
     assert (tmp_path / "run" / "model.keras").exists()
+    output = capfd.readouterr().out
+    assert "gradient_balanced on digits (small_cnn)" in output
+    assert "val_balanced_accuracy" in output
 
 
 def test_nothing_is_overwritten(digits, run, tmp_path):
@@ -207,8 +210,8 @@ def test_unfinished_run_asks_for_resume_and_the_same_options(digits, tmp_path, m
         train(other, tmp_path / "run", **options, resume=True)
 
 
-@pytest.mark.parametrize("loss", methods.names())
-def test_every_loss_trains_and_reloads(digits, tmp_path, loss):
+@pytest.mark.parametrize("loss", [name for name in methods.names() if name != "gradient_balanced"])
+def test_every_other_loss_trains_and_reloads(digits, tmp_path, loss):
     train(digits, tmp_path / "run", loss=loss, **SHORT)
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     images, labels = next(iter(load_split(digits, "validation", batch_size=1000)))
@@ -218,13 +221,13 @@ def test_every_loss_trains_and_reloads(digits, tmp_path, loss):
     assert again["balanced_accuracy"] == pytest.approx(history["val_balanced_accuracy"][0])
 
 
-def test_mixed_precision_and_xla(digits, tmp_path):
+def test_mixed_precision_xla_and_another_size(digits, tmp_path):
     # All of an epoch in one batch: XLA compiles for each shape anew.
-    options = {**SHORT, "batch_size": 512, "loss": "cross_entropy"}
+    options = {**SHORT, "batch_size": 512, "image_size": 9}
     train(digits, tmp_path / "run", dtype_policy="mixed_float16", jit_compile=True, **options)
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     assert {x.compute_dtype for x in model.layers if "conv" in x.name} == {"float16"}
-    assert model(np.zeros((1, 8, 8, 1), "float32")).dtype == tf.float32
+    assert model(np.zeros((1, 9, 9, 1), "float32")).dtype == tf.float32
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -236,11 +239,9 @@ def test_images_of_several_sizes_take_the_backbones_own(tmp_path):
             pixels = rng.integers(0, 255, (10 + index, 12, 3), dtype="uint8")
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{index}.png")
     prepare(f"folder:{tmp_path / 'photos'}", tmp_path / "data")
-    for image_size, expected in ((None, 32), (16, 16)):
-        folder = tmp_path / f"run{expected}"
-        train(tmp_path / "data", folder, image_size=image_size, **SHORT)
-        model = keras.models.load_model(folder / "model.keras")
-        assert model.input_shape == (None, expected, expected, 3)
+    train(tmp_path / "data", tmp_path / "run", **SHORT)
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert model.input_shape == (None, 32, 32, 3)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_path):
@@ -248,13 +249,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_p
         train(digits, tmp_path / "run", optimizer="sgd", learning_rate=1e38, epochs=3, verbose=0)
     assert not (tmp_path / "run" / "model.keras").exists()
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
-
-
-def test_summary_is_printed(digits, tmp_path, capfd):
-    train(digits, tmp_path / "run", epochs=1, loss="cross_entropy", verbose=2)
-    output = capfd.readouterr().out
-    assert "cross_entropy on digits (small_cnn)" in output
-    assert "val_balanced_accuracy" in output
 
 
 @pytest.mark.parametrize(
