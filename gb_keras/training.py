@@ -162,8 +162,10 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
             )
         if isinstance(model, GradientBalancedMixin):
             return model
-        if isinstance(model, keras.Sequential) and model.built:
-            return GradientBalancedModel(model.inputs, model.outputs, name=model.name)
+        # A sequential model has its inputs once it knows their shape.
+        if type(model) is keras.Sequential and hasattr(model, "inputs"):
+            outputs = model.outputs[0] if len(model.outputs) == 1 else model.outputs
+            return GradientBalancedModel(model.inputs[0], outputs, name=model.name)
         if type(model) is Functional:
             return GradientBalancedModel(model.input, model.output, name=model.name)
         return GradientBalancedWrapper(model)

@@ -4,15 +4,11 @@ import pytest
 
 from gb_keras import backbones
 
-# Keras makes NumPy arrays of variables, whose __array__ does not know NumPy 2's `copy`, on saving.
-saves = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 def images(*shape):
     return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
 
 
-@saves
 @pytest.mark.parametrize("name", backbones.names())
 def test_small_grey_images_give_logits_and_survive_saving(name, tmp_path):
     # Smaller than the least size of each backbone but small_cnn's own 8 x 8.
@@ -114,7 +110,6 @@ def test_seed_fixes_the_weights():
     assert not np.array_equal(first[0], other[0])
 
 
-@saves
 def test_normalized_classifier_is_bounded_and_survives_saving(tmp_path):
     model = backbones.build("small_cnn", (8, 8, 1), 3, logit_scale=30.0)
     x = images(4, 8, 8, 1)

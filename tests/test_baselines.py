@@ -7,9 +7,6 @@ from hypothesis import strategies as st
 from gb_keras import baselines
 from gb_keras.normalized_dense import NormalizedDense
 
-# Keras makes NumPy arrays of variables, whose __array__ does not know NumPy 2's `copy`, on saving.
-saves = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 COUNTS = [900, 90, 9, 1]
 LABELS = np.array([0, 1, 3, 2, 0, 3])
 LOGITS = np.random.default_rng(0).normal(size=(6, 4)).astype("float32") * 3
@@ -212,7 +209,6 @@ def test_deferred_weights_reach_the_compiled_step(jit_compile):
     )
 
 
-@saves
 def test_deferred_weights_are_saved_and_hold_on_resume(tmp_path):
     model = compiled()
     x = np.random.default_rng(1).normal(size=(6, 4)).astype("float32")

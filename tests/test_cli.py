@@ -18,9 +18,6 @@ from gb_keras.stages.evaluate import evaluate
 from gb_keras.stages.prepare import prepare
 from gb_keras.stages.train import DTYPE_POLICIES, train
 
-# Keras makes NumPy arrays of variables, whose __array__ does not know NumPy 2's `copy`, on saving.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
 

@@ -279,7 +279,6 @@ def test_replicas_count_the_global_batch():
     )
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras saving with NumPy 2
 def test_saved_with_the_model(tmp_path):
     x = np.random.default_rng(0).normal(size=(32, 5)).astype("float32")
     y = np.arange(32) % 4

@@ -447,9 +447,10 @@ def test_from_model_shares_layers_and_weights(kind):
     balanced_model = gb_keras.GradientBalancedModel.from_model(model)
     balanced_model.compile("sgd", gb_keras.GradientBalancedLoss())
     balanced_model.fit(data, LABELS[:16], verbose=0)
-    np.testing.assert_allclose(
-        balanced_model.predict(data, verbose=0), model.predict(data, verbose=0), atol=1e-6
-    )
+    predicted = balanced_model.predict(data, verbose=0)
+    assert isinstance(predicted, np.ndarray)
+    np.testing.assert_allclose(predicted, model.predict(data, verbose=0), atol=1e-6, strict=True)
+    assert isinstance(balanced_model(data), tf.Tensor)
     assert all(a is b for a, b in zip(balanced_model.weights, model.weights, strict=True))
     assert gb_keras.GradientBalancedModel.from_model(balanced_model) is balanced_model
 

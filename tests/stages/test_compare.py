@@ -12,9 +12,6 @@ from gb_keras.stages.compare import compare, compare_losses, first_epoch_at, uni
 from gb_keras.stages.evaluate import measure
 from gb_keras.stages.prepare import prepare
 
-# Keras 3 hands variables to NumPy 2 while it saves.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
 COUNTS = [500, 50, 5]
 
 

@@ -17,9 +17,6 @@ from gb_keras.stages import files, report_evaluation
 from gb_keras.stages.evaluate import METRICS, evaluate, measure
 from gb_keras.stages.prepare import prepare
 
-# Keras 3 hands variables to NumPy 2 while it saves.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

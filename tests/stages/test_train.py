@@ -17,9 +17,6 @@ from gb_keras.stages import checkpoints, methods
 from gb_keras.stages.prepare import prepare
 from gb_keras.stages.train import train
 
-# Keras makes NumPy arrays of variables, whose __array__ does not know NumPy 2's `copy`, on saving.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 SHORT = {"epochs": 1, "batch_size": 64, "verbose": 0}
 
 
