@@ -46,6 +46,9 @@ def names() -> list[str]:
 def get(name: str) -> Backbone:
     """The backbone of a name.
 
+    Args:
+        name: One of `names()`.
+
     Raises:
         ValueError: There is none of this name.
     """

@@ -216,7 +216,8 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
             "Expected a loss over classes: a keras.losses.Loss with a boolean `from_logits`, such "
             "as 'sparse_categorical_crossentropy', 'categorical_crossentropy' or "
             f"'binary_crossentropy'. Received: loss={loss!r}. A loss without logits has no logit "
-            "gradient to balance."
+            "gradient to balance. To balance a loss of your own, make it a subclass of "
+            "keras.losses.Loss that says whether it takes logits: an attribute `from_logits`."
         )
     if config.get("axis", -1) != -1:
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from gb_keras.losses import GradientBalancedLoss
+from gb_keras.normalized_dense import NormalizedDense as NormalizedDense
 from gb_keras.reweighting import ClassWeightedLoss as ClassWeightedLoss
 from gb_keras.reweighting import DeferredReweighting as DeferredReweighting
 from gb_keras.reweighting import checked_counts, labels_and_logits
@@ -80,7 +81,7 @@ class LDAMLoss(keras.losses.Loss):
 
     The authors' model ends in a normalised layer whose outputs are cosines, and their loss
     multiplies `cosine - margin` by `scale = 30`. Here the layer multiplies (see
-    `gb_keras.normalized_dense.NormalizedDense(num_classes, scale=30)`), and the loss takes
+    `NormalizedDense(num_classes, scale=30)`), and the loss takes
     `z = scale * cosine`: the same value, `scale * cosine - scale * margin`, while the model's
     outputs stay logits whose softmax is its probability. With a plain `Dense` layer say
     `scale=1`: margins then count in logits, as in the paper's equations.
@@ -166,6 +167,8 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
 
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002.
     """
+
+    from_logits = True  # So that a `GradientBalancedLoss` can balance it.
 
     def __init__(
         self,

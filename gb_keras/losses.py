@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import numbers
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -42,7 +43,11 @@ _current = threading.local()
 
 @contextlib.contextmanager
 def balanced_by(balancing: Balancing) -> Iterator[None]:
-    """Within this block balanced losses use the statistic of a model."""
+    """Within this block balanced losses use the statistic of a model.
+
+    Args:
+        balancing: What the model tells its losses.
+    """
     outer = getattr(_current, "balancing", None)
     _current.balancing = balancing
     try:
@@ -115,11 +120,12 @@ class GradientBalancedLoss(keras.losses.Loss):
         _check_arguments(bins, momentum, density_exponent, prior_strength, max_weight)
         self.base = base_loss.resolve(loss)
         super().__init__(name=name, reduction=self.base.loss.reduction, dtype=self.base.loss.dtype)
-        self.bins = bins
-        self.momentum = momentum
-        self.density_exponent = density_exponent
-        self.prior_strength = prior_strength
-        self.max_weight = max_weight
+        # Python's own numbers, since NumPy's cannot be written into a saved model's JSON.
+        self.bins = int(bins)
+        self.momentum = float(momentum)
+        self.density_exponent = float(density_exponent)
+        self.prior_strength = float(prior_strength)
+        self.max_weight = None if max_weight is None else float(max_weight)
         # Keras's own reduction of losses that are computed already.
         self._given = _GivenLosses(name=name, reduction=self.reduction, dtype=self.dtype)
 
@@ -353,9 +359,9 @@ def _check_arguments(
     prior_strength: float,
     max_weight: float | None,
 ) -> None:
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+    if not _is_number(bins, numbers.Integral) or bins < 1:
         raise ValueError(f"Expected `bins` to be an integer of at least 1. Received: bins={bins!r}")
-    if not 0 <= momentum < 1:
+    if not _is_number(momentum) or not 0 <= momentum < 1:
         raise ValueError(
             f"Expected `momentum` in [0, 1), 1 excluded: it would never take a batch in. "
             f"Received: momentum={momentum!r}"
@@ -364,13 +370,17 @@ def _check_arguments(
         ("density_exponent", density_exponent),
         ("prior_strength", prior_strength),
     ):
-        if not (math.isfinite(value) and value >= 0):
+        if not _is_number(value) or not 0 <= value < math.inf:
             raise ValueError(
                 f"Expected `{argument}` to be a finite number of at least 0. "
                 f"Received: {argument}={value!r}"
             )
-    if max_weight is not None and not max_weight >= 1:
+    if max_weight is not None and (not _is_number(max_weight) or not 1 <= max_weight < math.inf):
         raise ValueError(
-            "Expected `max_weight` of at least 1, or None for no cap: weights are scaled to mean "
-            f"1. Received: max_weight={max_weight!r}"
+            "Expected `max_weight` to be a finite number of at least 1, or None for no cap: "
+            f"weights are scaled to mean 1. Received: max_weight={max_weight!r}"
         )
+
+
+def _is_number(value: Any, kind: type = numbers.Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -158,7 +158,14 @@ class DeferredReweighting(keras.callbacks.Callback):
 
 
 def checked_counts(class_counts: Sequence[int]) -> np.ndarray:
-    """Class counts as float64 `(num_classes,)`; an error where they make no sense."""
+    """Class counts as float64 `(num_classes,)`; an error where they make no sense.
+
+    Args:
+        class_counts: Training samples of each class, `(num_classes,)`.
+
+    Raises:
+        ValueError: A negative count, none above 0, or no list.
+    """
     counts = np.asarray(class_counts, dtype="float64")
     if counts.ndim != 1 or not (counts >= 0).all() or not counts.sum() > 0:
         raise ValueError(
@@ -169,7 +176,16 @@ def checked_counts(class_counts: Sequence[int]) -> np.ndarray:
 
 
 def labels_and_logits(y_true: Any, y_pred: Any, num_classes: int | None = None) -> tuple[Any, Any]:
-    """Integer labels `(...)` and logits `(..., num_classes)`, checked against each other."""
+    """Integer labels `(...)` and logits `(..., num_classes)`, checked against each other.
+
+    Args:
+        y_true: Integer labels, `(...)` or `(..., 1)`.
+        y_pred: Logits, `(..., num_classes)`.
+        num_classes: Number of classes that there must be, or None.
+
+    Raises:
+        ValueError: Another number of classes, or labels of another shape.
+    """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     if num_classes is not None and y_pred.shape[-1] != num_classes:
         raise ValueError(

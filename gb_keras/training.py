@@ -46,6 +46,8 @@ class GradientBalancedMixin(_ModelBase):
         array([1., 1., 1.], dtype=float32)
     """
 
+    _balance: Any = None  # A `_ModelBalance`, once the model is compiled.
+
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Configure for training, as `keras.Model.compile`."""
         super().compile(*args, **kwargs)
@@ -75,15 +77,28 @@ class GradientBalancedMixin(_ModelBase):
     @property
     def losses(self) -> list[tf.Tensor]:
         """Losses of regularisers and `add_loss`, as those of any Keras layer."""
-        balance = getattr(self, "_balance", None)
+        balance = self._balance
         held = None if balance is None else balance.held_losses
         return super().losses if held is None else held
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Measure on data, as `keras.Model.evaluate`; its loss is the base loss."""
+        with self._evaluating():
+            return super().evaluate(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Measure on a batch, as `keras.Model.test_on_batch`; its loss is the base loss."""
+        with self._evaluating():
+            return super().test_on_batch(*args, **kwargs)
+
+    def _evaluating(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext() if self._balance is None else self._balance.evaluating()
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Keras's metrics, and the base loss of each balanced output."""
-        balance = getattr(self, "_balance", None)
-        return super().metrics + ([] if balance is None else list(balance.base_loss.values()))
+        """Keras's metrics and, while training, the base loss of each balanced output."""
+        balance = self._balance
+        return super().metrics + ([] if balance is None else balance.metrics())
 
     @property
     def gradient_density(self) -> GradientDensity | dict[str, GradientDensity]:
@@ -94,7 +109,7 @@ class GradientBalancedMixin(_ModelBase):
         """
         # Keras finds and saves it here, and nowhere else: as a tracked layer it would be in
         # `model.layers` and `model.weights`, which are to stay those of the plain model.
-        balance = getattr(self, "_balance", None)
+        balance = self._balance
         if balance is None or not balance.densities:
             raise AttributeError(
                 "Expected a model compiled with a gb_keras.GradientBalancedLoss. Received a model "
@@ -107,7 +122,7 @@ class GradientBalancedMixin(_ModelBase):
     @property
     def variables(self) -> list[keras.Variable]:
         """Keras's variables and those of the statistic, so that an export holds them too."""
-        balance = getattr(self, "_balance", None)
+        balance = self._balance
         own = (
             [] if balance is None else [v for d in balance.densities.values() for v in d.variables]
         )
@@ -140,7 +155,8 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
 
         Args:
             model: Any Keras model: Sequential, Functional, from `keras.applications`, or an own
-                subclass. An own subclass keeps its `call`; its `train_step` is not used.
+                subclass. Of an own subclass `call` is used, and no other method: one with its own
+                `train_step` or `compute_loss` takes the `GradientBalancedMixin` instead.
 
         Returns:
             A model to compile with a `GradientBalancedLoss`.
@@ -206,6 +222,7 @@ class _ModelBalance:
         self._model = model
         # Replicas of a mirrored strategy trace in threads of their own.
         self._thread = threading.local()
+        self._evaluating = False
         named_losses = _balanced_losses(model.loss, getattr(model, "output_names", None))
         _check_activations(model, named_losses)
         self.densities = {
@@ -240,6 +257,22 @@ class _ModelBalance:
             yield
         finally:
             self._thread.training = False
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within this block the loss is the base loss, so no metric of its own repeats it.
+
+        `loss, accuracy = model.evaluate(...)` then works as it does for a plain model.
+        """
+        outer, self._evaluating = self._evaluating, True
+        try:
+            yield
+        finally:
+            self._evaluating = outer
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The base losses, where they differ from the loss."""
+        return [] if self._evaluating else list(self.base_loss.values())
 
     @contextlib.contextmanager
     def computing_loss(self) -> Iterator["_Pass"]:
@@ -311,6 +344,8 @@ class _Pass:
 
     def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
         # Keras divides a replica's loss by the number of replicas; its mean is shown undivided.
+        if not self._training:
+            return
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if num_replicas > 1:
             value *= num_replicas
@@ -321,6 +356,9 @@ def _balanced_losses(
     loss: Any, output_names: list[str] | None
 ) -> dict[str, losses.GradientBalancedLoss]:
     """The balanced losses of a compile argument by the names of their outputs."""
+    if loss is losses.GradientBalancedLoss:
+        # The class in place of an object: Keras makes one with its defaults.
+        loss = loss()
     if isinstance(loss, losses.GradientBalancedLoss):
         return dict.fromkeys(output_names or ["output"], loss)
     if isinstance(loss, dict):

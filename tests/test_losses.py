@@ -87,6 +87,7 @@ BINARY = (RNG.random((40, 5)) < 0.3).astype(np.float32)
         (keras.losses.SparseCategoricalCrossentropy(True, reduction="sum"), LABELS, LOGITS),
         (keras.losses.SparseCategoricalCrossentropy(True, reduction=None), LABELS, LOGITS),
         (keras.losses.SparseCategoricalCrossentropy(True, ignore_class=0), LABELS, LOGITS),
+        (gb_keras.baselines.SparseCategoricalFocalCrossentropy(), LABELS, LOGITS),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
@@ -206,7 +207,7 @@ def test_plain_keras_model_keeps_nothing_from_validation():
 )
 def test_config_round_trip(base):
     loss = gb_keras.GradientBalancedLoss(
-        base, bins=7, momentum=0.5, density_exponent=0.25, prior_strength=0.1, max_weight=None
+        base, np.int64(7), momentum=0.5, density_exponent=np.float32(0.25), max_weight=None
     )
     config = json.loads(json.dumps(keras.losses.serialize(loss)))
     again = keras.losses.deserialize(config)
@@ -221,6 +222,12 @@ def test_config_round_trip(base):
         ({"bins": 0}, "bins=0"),
         ({"bins": -3}, "bins=-3"),
         ({"bins": 2.5}, "bins=2.5"),
+        ({"bins": "10"}, "bins='10'"),
+        ({"momentum": "0.9"}, "momentum='0.9'"),
+        ({"density_exponent": None}, "density_exponent=None"),
+        ({"max_weight": float("inf")}, "max_weight=inf"),
+        ({"max_weight": True}, "max_weight=True"),
+        ({"loss": lambda y_true, y_pred: y_pred}, "attribute `from_logits`"),
         ({"momentum": 1.0}, "momentum=1.0"),
         ({"momentum": -0.1}, "momentum=-0.1"),
         ({"momentum": float("nan")}, "momentum=nan"),

@@ -149,8 +149,9 @@ def test_plain_and_balanced_models_exchange_weights(tmp_path):
     np.testing.assert_array_equal(model.get_weights()[0], plain.get_weights()[0])
     # Of a compiled model only the optimizer, as in plain Keras, misses its state in the file.
     compiled(model)
-    with pytest.warns(UserWarning, match="A total of 1 objects could not be loaded.*Adam"):
+    with pytest.warns(UserWarning, match="loading for optimizer 'adam'") as warnings:
         model.load_weights(tmp_path / "plain.weights.h5", skip_mismatch=True)
+    assert len(warnings) == 1
     assert model.gradient_density.histogram.numpy().sum() == 0
     fit(model)
     model.save_weights(tmp_path / "balanced.weights.h5")

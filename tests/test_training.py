@@ -301,17 +301,45 @@ def test_history_has_balanced_base_and_validation_losses():
     ).history
     assert set(history) == {
         *("loss", "base_loss", "accuracy", "weighted_accuracy"),
-        *("val_loss", "val_base_loss", "val_accuracy", "val_weighted_accuracy"),
+        *("val_loss", "val_accuracy", "val_weighted_accuracy"),
     }
     # One batch: the training metrics are of the model as it was before the step, and the user's
     # weights, not the balance's, weigh them.
-    for name in ("base_loss", "accuracy", "weighted_accuracy"):
+    assert history["base_loss"][0] == pytest.approx(before["loss"], rel=1e-5)
+    for name in ("accuracy", "weighted_accuracy"):
         assert history[name][0] == pytest.approx(before[name], rel=1e-5)
     assert history["loss"][0] != pytest.approx(history["base_loss"][0], rel=1e-3)
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     expected = float(plain(LABELS, model(FEATURES)))
     assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
-    assert history["val_base_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "test_on_batch"])
+def test_evaluation_returns_what_a_plain_model_returns(method):
+    model = simple_model(metrics=["accuracy"])
+    plain = keras.Model(model.inputs, model.outputs)
+    plain.compile(loss=keras.losses.SparseCategoricalCrossentropy(True), metrics=["accuracy"])
+    options = {"verbose": 0, "batch_size": NUM_SAMPLES} if method == "evaluate" else {}
+    model.fit(FEATURES, LABELS, verbose=0)
+    received = getattr(model, method)(FEATURES, LABELS, **options)
+    expected = getattr(plain, method)(FEATURES, LABELS, **options)
+    np.testing.assert_allclose(received, expected, rtol=1e-5, strict=True)
+
+
+def test_a_model_that_is_not_compiled_says_so():
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense()(inputs))
+    for method in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match="compile"):
+            method(FEATURES, LABELS)
+
+
+def test_the_class_of_the_loss_stands_for_its_defaults():
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense(activation="softmax")(inputs))
+    model.compile("sgd", gb_keras.GradientBalancedLoss)
+    model.fit(FEATURES, LABELS, verbose=0)
+    np.testing.assert_array_equal(model.gradient_density.class_counts.numpy(), np.bincount(LABELS))
 
 
 def test_evaluation_touches_no_statistic():

@@ -12,7 +12,6 @@ import pandas as pd
 import sklearn.metrics
 import tensorflow as tf
 
-import gb_keras.backbones  # noqa: F401  Registers the layers that a saved model may hold.
 from gb_keras.data import pipeline
 from gb_keras.metrics import SHOTS, ExpectedCalibrationError, shots
 from gb_keras.stages import files, report_evaluation

@@ -1,0 +1,40 @@
+# Each command makes .venv first, where it is missing or older than pyproject.toml.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+DEMO := runs/demo
+
+help:  ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)  ## Run the pipeline: prepare, train twice, evaluate, compare (runs/demo)
+	$(BIN)/python -m pipelines.train_and_evaluate --local --output $(DEMO) \
+		--dataset mnist5k --long-tail-factor 100 --epochs 20
+
+test: lint  ## Lint, types, doctests and tests, warnings as errors
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8
+
+lint: $(INSTALLED)  ## Lint and types alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-minimum:  ## The tests of the library with the oldest versions that pyproject.toml allows
+	$(PYTHON) -m venv .venv-minimum
+	.venv-minimum/bin/pip install --quiet 'uv>=0.5'
+	.venv-minimum/bin/uv pip install --quiet --python .venv-minimum/bin/python \
+		--resolution lowest-direct --editable '.[all]' --group dev
+	# Old versions have warnings of their own, which are not errors of ours.
+	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --override-ini filterwarnings=default
+
+bench: $(INSTALLED)  ## Step time and peak memory against plain Keras
+	$(BIN)/python -m benchmarks.overhead
+
+.PHONY: help demo test lint test-minimum bench
