@@ -409,8 +409,10 @@ def _check_compare(context: typer.Context) -> None:
     """Refuse options of one way to compare that were given with the other."""
     given = {
         name
-        for name in context.params
+        for name, value in context.params.items()
+        # Some versions say that no argument at all came from the command line.
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        and value not in (None, [], ())
     }
     if "data" in given:
         wrong, why = given & {"evaluations", "baseline"}, "they do not go with --data"

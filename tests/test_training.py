@@ -266,6 +266,7 @@ def test_training_equals_numpy(options):
     expected = reference.Balance(4, **options)
     for step in range(12):
         batch = slice(4 * step, 4 * step + 4)
+        model.reset_metrics()  # Older versions of Keras go on with the running mean.
         logs = model.train_on_batch(FEATURES[batch], LABELS[batch], return_dict=True)
         loss, gradient, base_loss = expected.step(FEATURES[batch] @ kernel, LABELS[batch])
         kernel -= 0.3 * FEATURES[batch].T @ gradient
@@ -321,9 +322,11 @@ def test_evaluation_returns_what_a_plain_model_returns(method):
     plain.compile(loss=keras.losses.SparseCategoricalCrossentropy(True), metrics=["accuracy"])
     options = {"verbose": 0, "batch_size": NUM_SAMPLES} if method == "evaluate" else {}
     model.fit(FEATURES, LABELS, verbose=0)
+    model.reset_metrics()
     received = getattr(model, method)(FEATURES, LABELS, **options)
     expected = getattr(plain, method)(FEATURES, LABELS, **options)
-    np.testing.assert_allclose(received, expected, rtol=1e-5, strict=True)
+    assert len(received) == len(expected)
+    np.testing.assert_allclose(received, expected, rtol=1e-5)
 
 
 def test_a_model_that_is_not_compiled_says_so():
@@ -477,7 +480,8 @@ def test_from_model_shares_layers_and_weights(kind):
     balanced_model.fit(data, LABELS[:16], verbose=0)
     predicted = balanced_model.predict(data, verbose=0)
     assert isinstance(predicted, np.ndarray)
-    np.testing.assert_allclose(predicted, model.predict(data, verbose=0), atol=1e-6, strict=True)
+    assert predicted.shape == (16, 4)
+    np.testing.assert_allclose(predicted, model.predict(data, verbose=0), atol=1e-6)
     assert isinstance(balanced_model(data), tf.Tensor)
     assert all(a is b for a, b in zip(balanced_model.weights, model.weights, strict=True))
     assert gb_keras.GradientBalancedModel.from_model(balanced_model) is balanced_model
