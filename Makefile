@@ -19,7 +19,7 @@ demo: $(INSTALLED)  ## Run the pipeline: prepare, train twice, evaluate, compare
 		--dataset mnist5k --long-tail-factor 100 --epochs 20
 
 test: lint  ## Lint, types, doctests and tests, warnings as errors
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 lint: $(INSTALLED)  ## Lint and types alone
 	$(BIN)/ruff check .
@@ -32,7 +32,8 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 	.venv-minimum/bin/uv pip install --quiet --python .venv-minimum/bin/python \
 		--resolution lowest-direct --editable '.[all]' --group dev
 	# Old versions have warnings of their own, which are not errors of ours.
-	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --override-ini filterwarnings=default
+	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup \
+		--override-ini filterwarnings=default
 
 bench: $(INSTALLED)  ## Step time and peak memory against plain Keras
 	$(BIN)/python -m benchmarks.overhead

@@ -98,7 +98,10 @@ class BaseLoss:
         return tf.math.log(clipped)
 
     def check_labels(self, y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Labels in the shape that the loss takes: integer labels without a last axis of 1.
+        """Labels in the shape and type that the loss takes.
+
+        Integer labels lose a last axis of 1. They become int32 for the losses of Keras that take
+        them; all else becomes the loss's own float type, which Keras, too, hands to a loss.
 
         Args:
             y_true: Labels as the user gave them.
@@ -126,7 +129,7 @@ class BaseLoss:
         if self.multi_label or isinstance(self.loss, _ONE_HOT_LABELS):
             if self.multi_label and num_classes == 1 and y_true.shape.rank == logits.shape.rank - 1:
                 # A single yes-or-no logit, labelled (batch_size,) as Keras allows.
-                return y_true[..., tf.newaxis]
+                return tf.cast(y_true[..., tf.newaxis], self.loss.dtype)
             if not one_hot:
                 raise ValueError(
                     f"{name} expects labels of shape {_shape(logits)}, one value per class. "
@@ -159,7 +162,8 @@ class BaseLoss:
             )
         if not one_hot and tf.executing_eagerly():
             self._check_range(y_true, num_classes)
-        return y_true
+        of_integers = isinstance(self.loss, _INTEGER_LABELS) and not one_hot
+        return tf.cast(y_true, tf.int32 if of_integers else self.loss.dtype)
 
     def _check_range(self, y_true: tf.Tensor, num_classes: int) -> None:
         # In a graph on CPU the cross-entropy operation itself refuses such labels.

@@ -379,12 +379,12 @@ def compare(
         if data is None:
             from gb_keras.stages.compare import compare as stage
 
-            stage(evaluations or [], output, baseline=baseline)
+            result = stage(evaluations or [], output, baseline=baseline)
             folder = output
         else:
             from gb_keras.stages.compare import compare_losses
 
-            compare_losses(
+            result = compare_losses(
                 data,
                 output,
                 loss or [],
@@ -401,7 +401,9 @@ def compare(
                 verbose=_verbose(verbose),
             )
             folder = output / "comparison"
-        typer.echo((folder / "comparison.md").read_text(encoding="utf-8"))
+        from gb_keras.stages.report_comparison import markdown
+
+        typer.echo(markdown(result))
         typer.echo(f"Report: {folder / 'comparison.html'}")
 
 

@@ -113,9 +113,9 @@ def count(indices: tf.Tensor, included: tf.Tensor, num: int) -> tf.Tensor:
         >>> count(tf.constant([0, 2, 2, -1, 1]), tf.constant([1.0, 1.0, 1.0, 1.0, 0.0]), 3).numpy()
         array([1., 0., 2.], dtype=float32)
     """
-    return tf.math.unsorted_segment_sum(
-        tf.reshape(included, [-1]), tf.reshape(indices, [-1]), num_segments=num
-    )
+    if len(indices.shape) != 1:
+        indices, included = tf.reshape(indices, [-1]), tf.reshape(included, [-1])
+    return tf.math.unsorted_segment_sum(included, indices, num_segments=num)
 
 
 class BatchCounts(NamedTuple):
@@ -205,7 +205,8 @@ def bin_weights(
         max_weight: Cap of the weights, at least 1, or None for no cap.
 
     Returns:
-        Weights in float32, `(bins,)`. Bins without samples hold 0 or the cap, and mean nothing.
+        Weights in float32, `(bins,)`. Bins without samples in the batch hold 0 or the
+        least weight, and mean nothing.
 
     Example:
         Ten samples, nine of them easy. Each of the two occupied bins gets half of the weight:
@@ -217,7 +218,10 @@ def bin_weights(
     if exponent == 0:
         return tf.ones_like(density)
     num_samples = tf.reduce_sum(batch_density)
-    weights = tf.where(density > 0, tf.pow(density, -exponent), 0.0)
+    # Only where the batch has samples: a bin that has long been empty has a density near 0, whose
+    # inverse may be infinite.
+    occupied = tf.minimum(density, batch_density) > 0
+    weights = tf.where(occupied, tf.pow(density, -exponent), 0.0)
 
     def scaled_to_mean_one(weights: tf.Tensor) -> tf.Tensor:
         return tf.math.divide_no_nan(weights * num_samples, tf.reduce_sum(weights * batch_density))

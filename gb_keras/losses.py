@@ -146,9 +146,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             y_pred = tf.convert_to_tensor(y_pred, self.dtype)
         mask = getattr(y_pred, "_keras_mask", None)
         logits = tf.cast(self.base.logits(y_pred), self.dtype)
-        y_true = self.base.check_labels(
-            keras.ops.convert_to_tensor(y_true, dtype=self.dtype), logits
-        )
+        y_true = self.base.check_labels(keras.ops.convert_to_tensor(y_true), logits)
         if sample_weight is not None:
             sample_weight = _in_shape_of_losses(
                 keras.ops.convert_to_tensor(sample_weight, dtype=self.dtype), logits, self.base
@@ -201,6 +199,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         gradient = tape.gradient(losses, shifted)
 
         if self.base.one_label:
+            # In range, so that it is the cross-entropy which refuses a wrong label, in its words.
             labels = tf.maximum(rows, 0)
             norm = density.one_label_gradient_norm(gradient, labels)
         elif self.base.multi_label:

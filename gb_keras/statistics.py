@@ -112,7 +112,7 @@ class GradientDensity(keras.layers.Layer):
             Counts in float32, shaped as `class_counts`.
         """
         total = _sum_over_replicas(batch_counts)
-        return self._class_counts + tf.reshape(total, self._class_counts.shape)
+        return self._class_counts + _in_shape(total, self._class_counts)
 
     def update(
         self, counts: density.BatchCounts, num_active: tf.Tensor
@@ -136,12 +136,12 @@ class GradientDensity(keras.layers.Layer):
         # distribution strategy.
         rate = has_samples * density.update_rate(self.momentum, tf.maximum(num_updates, 1.0))
         histogram = tf.convert_to_tensor(self._histogram)
-        histogram += rate * (tf.reshape(counts.histogram, histogram.shape) - histogram)
+        histogram += rate * (_in_shape(counts.histogram, histogram) - histogram)
         self._histogram.assign(histogram)
-        self._class_counts.assign_add(tf.reshape(counts.rows, self._class_counts.shape))
+        self._class_counts.assign_add(_in_shape(counts.rows, self._class_counts))
         self._num_updates.assign(num_updates)
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
-        by_row = tf.reshape(histogram, [-1, self.bins])
+        by_row = _in_shape(histogram, counts.histogram)
         # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
         running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
         return running_density, counts.bins
@@ -183,6 +183,11 @@ class GradientDensity(keras.layers.Layer):
 
 
 _STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped")
+
+
+def _in_shape(values: tf.Tensor, like: Any) -> tf.Tensor:
+    """Values in the shape of others: with multi-label, rows are of classes twice over."""
+    return values if values.shape == like.shape else tf.reshape(values, like.shape)
 
 
 def _sum_over_replicas(values: Any) -> Any:

@@ -231,7 +231,7 @@ class _ModelBalance:
         }
         several = len(named_losses) > 1
         self.base_loss = {
-            name: keras.metrics.Mean(name=f"{name}_base_loss" if several else "base_loss")
+            name: _MeanOfSamples(name=f"{name}_base_loss" if several else "base_loss")
             for name in named_losses
         }
         # Known early for functional models, else from the first batch on.
@@ -320,6 +320,21 @@ class _ModelBalance:
         return names[index]
 
 
+class _MeanOfSamples(keras.metrics.Mean):
+    """Mean over samples of values that are means over a batch.
+
+    What `Mean` does with a sample weight, in half of the operations, which a small model feels.
+    """
+
+    def update_state(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
+        batch_size = tf.cast(batch_size, self.dtype)
+        if value.shape.rank:
+            # Keras leaves the losses of an empty batch, or without reduction, as they are.
+            value = tf.math.divide_no_nan(tf.reduce_sum(value), batch_size)
+        self.total.assign_add(tf.cast(value, self.dtype) * batch_size)
+        self.count.assign_add(batch_size)
+
+
 class _Pass:
     """One computation of a model's loss: gives each balanced loss its statistic, in order."""
 
@@ -349,7 +364,7 @@ class _Pass:
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if num_replicas > 1:
             value *= num_replicas
-        self._balance.base_loss[self._name].update_state(value, sample_weight=batch_size)
+        self._balance.base_loss[self._name].update_state(value, batch_size)
 
 
 def _balanced_losses(

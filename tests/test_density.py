@@ -115,6 +115,15 @@ def test_weights_by_hand():
     np.testing.assert_allclose(capped.numpy()[[0, 2]], [10 / 11, 15 / 11], rtol=1e-6)
 
 
+@pytest.mark.parametrize("forgotten", [0.0, 1e-45, 1e-39, 1e-30])
+def test_a_bin_that_has_long_been_empty_harms_no_weight(forgotten):
+    density_of_bins = tf.constant([30.0, forgotten, 10.0])
+    batch = tf.constant([3.0, 0.0, 1.0])
+    weights = density.bin_weights(density_of_bins, batch, 2.0, None).numpy()
+    # 1/900 and 1/100, of mean (3/900 + 1/100) / 4 = 1/300: 1/3 and 3.
+    np.testing.assert_allclose(weights[[0, 2]], [1 / 3, 3], rtol=1e-5)
+
+
 def test_margin_is_the_log_prior():
     counts = np.array([90.0, 9.0, 0.0], dtype=np.float32)
     expected = np.log((counts + 0.5) / (counts + 0.5).sum())

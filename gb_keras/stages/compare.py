@@ -76,7 +76,8 @@ def compare(
     }
     with files.new_directory(output_dir) as folder:
         files.write_json(folder / "comparison.json", result)
-        files.write_text(folder / "comparison.md", report_comparison.markdown(result))
+        text = f"{report_comparison.markdown(result)}\n![Comparison](comparison.png)\n"
+        files.write_text(folder / "comparison.md", text)
         files.write_text(folder / "comparison.html", report_comparison.page(result))
         report_comparison.picture(result, folder / "comparison.png")
     return result

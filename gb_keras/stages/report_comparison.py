@@ -73,7 +73,7 @@ def markdown(result: dict[str, Any]) -> str:
         name = _plain(row["name"]) + (" (baseline)" if row["baseline"] else "")
         cells = [f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in row["cells"]]
         lines.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join([*lines, "", "![Comparison](comparison.png)", ""])
+    return "\n".join([*lines, ""])
 
 
 def page(result: dict[str, Any]) -> str:

@@ -12,6 +12,9 @@ from gb_keras.stages.compare import compare, compare_losses, first_epoch_at, uni
 from gb_keras.stages.evaluate import measure
 from gb_keras.stages.prepare import prepare
 
+# Its runs are shared by its tests, so one worker takes them all.
+pytestmark = pytest.mark.xdist_group("compare")
+
 COUNTS = [500, 50, 5]
 
 

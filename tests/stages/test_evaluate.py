@@ -17,6 +17,9 @@ from gb_keras.stages import files, report_evaluation
 from gb_keras.stages.evaluate import METRICS, evaluate, measure
 from gb_keras.stages.prepare import prepare
 
+# Its runs are shared by its tests, so one worker takes them all.
+pytestmark = pytest.mark.xdist_group("evaluate")
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -1,0 +1,36 @@
+# The image of the Kubeflow components: gb_keras with its stages, and kfp, which runs them.
+#
+#   docker build --tag gb-keras:0.1.0 .
+#   docker build --tag gb-keras:0.1.0-gpu --build-arg TENSORFLOW='tensorflow[and-cuda]' .
+
+FROM python:3.11-slim AS wheel
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY gb_keras gb_keras
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+# Built apart, so that neither pip's leavings nor the wheel are in a layer of the image.
+FROM python:3.11-slim AS environment
+ARG TENSORFLOW=tensorflow
+COPY constraints.txt /
+COPY --from=wheel /wheels /wheels
+RUN python3 -m venv --without-pip /opt/gb-keras \
+    && wheel="$(ls /wheels/gb_keras-*.whl)" \
+    && pip --python /opt/gb-keras/bin/python install --no-cache-dir --constraint /constraints.txt \
+        "${wheel}[all]" "${TENSORFLOW}"
+
+FROM python:3.11-slim
+COPY --from=environment /opt/gb-keras /opt/gb-keras
+ENV PATH=/opt/gb-keras/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    TF_CPP_MIN_LOG_LEVEL=2 \
+    # A cluster may run the container as any user, who can write nowhere else.
+    MPLCONFIGDIR=/tmp/matplotlib
+RUN useradd --create-home --uid 1000 gb-keras
+# By number, so that Kubernetes can see that it is not root.
+USER 1000
+WORKDIR /home/gb-keras
+# What KFP and a user start must start, as this user.
+RUN gb-keras --version && python3 -c "import kfp.dsl.executor_main, gb_keras.stages.train"
+# No entry point: KFP's local Docker runner puts its command after one.
+CMD ["gb-keras", "--help"]

@@ -1,0 +1,1 @@
+"""Components that measure and compare models."""

@@ -1,0 +1,87 @@
+"""The component that trains a model."""
+
+from kfp import dsl
+
+
+@dsl.component(base_image="gb-keras:0.1.0", install_kfp_package=False)
+def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Returns.
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    logs: dsl.Output[dsl.Artifact],
+    backbone: str = "small_cnn",
+    loss: str = "gradient_balanced",
+    epochs: int = 20,
+    batch_size: int = 64,
+    optimizer: str = "adam",
+    learning_rate: float = 1e-3,
+    schedule: str = "cosine",
+    image_size: int = 0,
+    dtype_policy: str = "float32",
+    jit_compile: bool = False,
+    seed: int = 0,
+    verbose: int = 2,
+):
+    """Train a classifier; keep it with its history and TensorBoard logs.
+
+    Args:
+        dataset: What prepare_data made.
+        backbone: small_cnn, resnet32, vgg16, inception_v3 or resnet50.
+        loss: cross_entropy, focal, class_balanced, logit_adjustment, ldam_drw, ghm_c or
+            gradient_balanced.
+        epochs: Passes over the training split, at least 1.
+        batch_size: Images in a step, at least 1.
+        optimizer: adam, adamw or sgd (with momentum 0.9).
+        learning_rate: Learning rate at the start, above 0. Try 0.1 with sgd.
+        schedule: constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).
+        image_size: Height and width in pixels that images are resized to. 0 keeps the size of the
+            data set's images, or takes the backbone's own size where they differ in size.
+        dtype_policy: float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).
+        jit_compile: Whether to compile steps with XLA.
+        seed: Seed of the initial weights and of the order of the data, at least 0.
+        verbose: 0 silent, 1 progress bar, 2 a line for each epoch.
+
+    Returns:
+        model: Run folder with model.keras, config.json, history.json and history.csv.
+        metrics: Losses and metrics of the last epoch, on training and validation data.
+        logs: Folder for TensorBoard.
+    """
+    import json
+    from pathlib import Path
+
+    from gb_keras.stages.train import train
+
+    options = {
+        "backbone": backbone,
+        "loss": loss,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        # Optional[int] would say it better, but the local runner of KFP 2.17 fails on None.
+        "image_size": image_size or None,
+        "dtype_policy": dtype_policy,
+        "jit_compile": jit_compile,
+        "seed": seed,
+    }
+    # Where a retried task finds what an earlier attempt left, it goes on from there.
+    summary = train(
+        dataset.path, model.path, **options, resume=True, log_dir=logs.path, verbose=verbose
+    )
+    model.framework = "keras"
+    model.metadata.update(options, best_epoch=summary["best_epoch"], seconds=summary["seconds"])
+    for name, value in summary["final"].items():
+        metrics.log_metric(name, value)
+    # An artifact without a file counts as lost when a later run looks for it in the local cache.
+    Path(metrics.path).write_text(json.dumps(metrics.metadata), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import argparse
+
+    from kfp import compiler
+
+    parser = argparse.ArgumentParser(description="Compile the component to a YAML file.")
+    parser.add_argument("yaml_file", help="file to write, for example train_model.yaml")
+    compiler.Compiler().compile(train_model, parser.parse_args().yaml_file)

@@ -1,0 +1,178 @@
+"""The pipeline: prepare data, train with each loss, evaluate each model, compare them."""
+
+import dataclasses
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.pipeline_task import PipelineTask
+
+from components.data_processing.prepare_data import prepare_data
+from components.evaluation.compare_models import compare_models
+from components.evaluation.evaluate_model import evaluate_model
+from components.training.train_model import train_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the tasks run, which KFP fixes when a pipeline is compiled.
+
+    Attributes:
+        image: Image of all tasks. None keeps the one that the components name.
+        cpu: CPUs of a training, for example "4" or "500m". None sets no limit.
+        memory: Memory of a training, for example "16Gi". None sets no limit.
+        accelerator: Type of a training's accelerators, for example "nvidia.com/gpu". None is
+            without.
+        accelerator_count: Number of a training's accelerators.
+        retries: How many times a failed task is tried again.
+        caching: Whether a task that ran before with the same inputs is skipped and its outputs
+            are taken.
+        parallelism: How many trainings run at a time. 0 is all.
+    """
+
+    image: str | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    accelerator: str | None = None
+    accelerator_count: int = 1
+    retries: int = 0
+    caching: bool = True
+    parallelism: int = 0
+
+
+class Outputs(NamedTuple):
+    """What the pipeline leaves: all of the comparison, its table alone, and its report alone."""
+
+    comparison: dsl.Artifact
+    table: dsl.Markdown
+    report: dsl.HTML
+
+
+def make_pipeline(settings: Settings) -> GraphComponent:
+    """The pipeline with tasks that run as `settings` say."""
+
+    @dsl.pipeline(name="train-and-evaluate")
+    def train_and_evaluate(
+        dataset: str = "digits",
+        long_tail_factor: float = 1.0,
+        label_noise: float = 0.0,
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        image_size: int = 0,
+        on_error: str = "raise",
+        losses: list[str] = ["cross_entropy", "gradient_balanced"],  # noqa: B006  KFP copies it.
+        baseline: str = "",
+        backbone: str = "small_cnn",
+        epochs: int = 20,
+        batch_size: int = 64,
+        optimizer: str = "adam",
+        learning_rate: float = 1e-3,
+        schedule: str = "cosine",
+        dtype_policy: str = "float32",
+        jit_compile: bool = False,
+        split: str = "test",
+        many_shot: int = 100,
+        few_shot: int = 20,
+        seed: int = 0,
+    ) -> Outputs:
+        """Train with several losses on one data set, all else equal, and compare the models.
+
+        Args:
+            dataset: digits, mnist5k, tfds:NAME[/CONFIG], folder:PATH (with a folder for each
+                class) or tfds-dir:PATH.
+            long_tail_factor: Largest over smallest class of the training split, at least 1; 1
+                leaves it as it is.
+            label_noise: Share of training labels changed to another class, in [0, 1).
+            validation_fraction: Share of the source's training images for validation, where it
+                has no such split, in (0, 1).
+            test_fraction: Share of the source's training images for testing, where it has no such
+                split, in (0, 1).
+            image_size: Side in pixels; the shorter side is scaled to it and the centre cut out. 0
+                keeps the size of each image.
+            on_error: What to do about images that cannot be used: raise an error that names them
+                all, or skip them.
+            losses: What to train with, one model each: cross_entropy, focal, class_balanced,
+                logit_adjustment, ldam_drw, ghm_c or gradient_balanced.
+            baseline: The loss to compare with. Empty is cross_entropy, else the first.
+            backbone: small_cnn, resnet32, vgg16, inception_v3 or resnet50.
+            epochs: Passes over the training split, at least 1.
+            batch_size: Images in a step of training, and at a time in evaluation, at least 1.
+            optimizer: adam, adamw or sgd (with momentum 0.9).
+            learning_rate: Learning rate at the start, above 0. Try 0.1 with sgd.
+            schedule: constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).
+            dtype_policy: float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).
+            jit_compile: Whether to compile steps with XLA.
+            split: Split to measure on: train, validation or test.
+            many_shot: Classes with more training images than this are many-shot.
+            few_shot: Classes with fewer training images than this are few-shot.
+            seed: Seed of all draws: splits, noise, initial weights, order of the data.
+
+        Returns:
+            comparison: Folder with comparison.json, .md, .html and .png.
+            table: One row for each model, the best of each column in bold.
+            report: The table and a picture as one page that needs nothing but itself.
+        """
+        prepared = prepare_data(
+            data=dataset,
+            long_tail_factor=long_tail_factor,
+            label_noise=label_noise,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            image_size=image_size,
+            seed=seed,
+            on_error=on_error,
+        )
+        with dsl.ParallelFor(losses, name="each-loss", parallelism=settings.parallelism) as loss:
+            trained = train_model(
+                dataset=prepared.outputs["dataset"],
+                backbone=backbone,
+                loss=loss,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                schedule=schedule,
+                dtype_policy=dtype_policy,
+                jit_compile=jit_compile,
+                seed=seed,
+            )
+            evaluated = evaluate_model(
+                model=trained.outputs["model"],
+                dataset=prepared.outputs["dataset"],
+                split=split,
+                batch_size=batch_size,
+                many_shot=many_shot,
+                few_shot=few_shot,
+            )
+        compared = compare_models(
+            evaluations=dsl.Collected(evaluated.outputs["evaluation"]), baseline=baseline
+        )
+        for task in (prepared, trained, evaluated, compared):
+            _apply(settings, task)
+        _give_resources(settings, trained)
+        return Outputs(*(compared.outputs[name] for name in Outputs._fields))
+
+    return train_and_evaluate
+
+
+def _apply(settings: Settings, task: PipelineTask) -> None:
+    """Image, caching and retries of a task."""
+    if settings.image is not None:
+        task.set_container_image(settings.image)
+    task.set_caching_options(settings.caching)
+    if settings.retries:
+        task.set_retry(settings.retries)
+
+
+def _give_resources(settings: Settings, task: PipelineTask) -> None:
+    """CPUs, memory and accelerators of a task; Kubernetes requests what is the limit."""
+    if settings.cpu is not None:
+        task.set_cpu_limit(settings.cpu)
+    if settings.memory is not None:
+        task.set_memory_limit(settings.memory)
+    if settings.accelerator is not None:
+        task.set_accelerator_type(settings.accelerator)
+        task.set_accelerator_limit(settings.accelerator_count)
+
+
+train_and_evaluate = make_pipeline(Settings())
