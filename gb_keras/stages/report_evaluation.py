@@ -50,11 +50,13 @@ def page(result: dict[str, Any]) -> str:
 
 
 def _settings(values: dict[str, Any]) -> dict[str, Any]:
-    """What fits into a word or a number."""
+    """What fits into a word or a number; where the files lay is no setting."""
     return {
         key: value
         for key, value in values.items()
-        if not isinstance(value, (list, dict)) and value is not None and key != "format"
+        if not isinstance(value, (list, dict))
+        and value is not None
+        and key not in ("format", "data_dir", "log_dir")
     }
 
 
