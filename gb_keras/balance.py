@@ -1,6 +1,7 @@
 """The balance of a compiled model: its statistics, handed to its balanced losses one by one."""
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -24,22 +25,24 @@ class ModelBalance:
         # Replicas of a mirrored strategy trace in threads of their own.
         self._thread = threading.local()
         self._evaluating = False
-        named_losses = _balanced_losses(model.loss, getattr(model, "output_names", None))
-        _check_activations(model, named_losses)
+        outputs = _balanced_outputs(model)
+        _check_activations(outputs)
+        self._name_at = {output.path: output.name for output in outputs}
+        self.losses = {output.name: output.loss for output in outputs}
         self.densities = {
             name: GradientDensity(loss.bins, loss.momentum, loss.base.multi_label, name=name)
-            for name, loss in named_losses.items()
+            for name, loss in self.losses.items()
         }
-        several = len(named_losses) > 1
+        several = len(self.losses) > 1
         self.base_loss = {
-            name: _MeanOfSamples(name=f"{name}_base_loss" if several else "base_loss")
-            for name in named_losses
+            name: MeanOfSamples(name=f"{name}_base_loss" if several else "base_loss")
+            for name in self.losses
         }
         # Known early for functional models, else from the first batch on.
         self._num_classes = {
-            name: output.shape[-1]
-            for name, output in _outputs(model, list(named_losses)).items()
-            if output.shape[-1] is not None
+            output.name: output.tensor.shape[-1]
+            for output in outputs
+            if output.tensor is not None and output.tensor.shape[-1] is not None
         }
         self.build()
 
@@ -52,12 +55,24 @@ class ModelBalance:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Within this block the statistics are updated and the losses balanced."""
-        self._thread.training = True
+        """Within this block, a training step, the statistics are updated and losses balanced.
+
+        Also a loss that the step calls by itself instead of through `compute_loss`.
+        """
+        outer, self._thread.training = self._training, True
         try:
-            yield
+            with losses.balanced_by(_Pass(self, in_order=False)):
+                yield
         finally:
-            self._thread.training = False
+            self._thread.training = outer
+
+    def testing(self) -> contextlib.AbstractContextManager:
+        """Within this block, a step of an evaluation, losses are the base loss."""
+        return losses.balanced_by(_Pass(self, in_order=False))
+
+    @property
+    def _training(self) -> bool:
+        return getattr(self._thread, "training", False)
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -76,11 +91,18 @@ class ModelBalance:
         return [] if self._evaluating else list(self.base_loss.values())
 
     @contextlib.contextmanager
-    def computing_loss(self) -> Iterator["_Pass"]:
-        """Hands the statistics to the losses of one computation of the model's loss."""
+    def computing_loss(self) -> Iterator[None]:
+        """Hands the statistics to the losses of one computation of the model's loss, in order."""
+        if getattr(self._thread, "computing", False):
+            # An own `compute_loss` that calls that of its base: it is one computation.
+            yield
+            return
+        self._thread.computing = True
         try:
-            yield _Pass(self, getattr(self._thread, "training", False))
+            with losses.balanced_by(_Pass(self, in_order=True)):
+                yield
         finally:
+            self._thread.computing = False
             self._thread.held_losses = None
 
     def hold_losses(self) -> None:
@@ -97,16 +119,28 @@ class ModelBalance:
         """What `hold_losses` has kept in this thread, if anything."""
         return getattr(self._thread, "held_losses", None)
 
-    def name_of(self, index: int, num_classes: int) -> str:
-        """Name of the output whose balanced loss is computed as number `index`."""
-        # Keras has matched losses and outputs by now, and named them as the outputs.
-        names = [
-            entry.name
-            for entry in self._model._compile_loss._flat_losses
-            if isinstance(entry.loss, losses.GradientBalancedLoss)
-        ]
-        if set(names) != set(self.densities):
-            names = list(self.densities)
+    def name_of(self, index: int | None, num_classes: int) -> str:
+        """Name of the output whose balanced loss is computed as number `index`.
+
+        None is for a loss that a training step calls by itself.
+        """
+        names = list(self.densities)
+        if index is None and len(names) > 1:
+            raise ValueError(
+                f"Expected a training step of a model with several balanced outputs, {names}, to "
+                "call self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight). "
+                "Received a call of one of its losses, which does not say for which output."
+            )
+        if len(names) > 1:
+            # Keras has matched losses and outputs by now: these are where it has put them.
+            paths = [
+                entry.path
+                for entry in self._model._compile_loss._flat_losses
+                if isinstance(entry.loss, losses.GradientBalancedLoss)
+            ]
+            if set(paths) == set(self._name_at):
+                names = [self._name_at[path] for path in paths]
+        index = index or 0
         if index >= len(names):
             raise ValueError(
                 f"Expected {len(names)} balanced output(s): {names}. Received one more. Give "
@@ -121,13 +155,23 @@ class ModelBalance:
         return names[index]
 
 
-class _MeanOfSamples(keras.metrics.Mean):
+class MeanOfSamples(keras.metrics.Mean):
     """Mean over samples of values that are means over a batch.
 
     What `Mean` does with a sample weight, in half of the operations, which a small model feels.
+
+    Args:
+        name: Name of the metric.
     """
 
-    def update_state(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
+    def __init__(self, name: str):
+        super().__init__(name=name)
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: an own training step that hands labels to all metrics is not meant here."""
+
+    def record(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
+        """Take in the mean over a batch."""
         batch_size = tf.cast(batch_size, self.dtype)
         if value.shape.rank:
             # Keras leaves the losses of an empty batch, or without reduction, as they are.
@@ -139,16 +183,16 @@ class _MeanOfSamples(keras.metrics.Mean):
 class _Pass:
     """One computation of a model's loss: gives each balanced loss its statistic, in order."""
 
-    def __init__(self, balance: ModelBalance, training: bool):
+    def __init__(self, balance: ModelBalance, in_order: bool):
         self._balance = balance
-        self._training = training
-        self._index = 0
+        self._index = 0 if in_order else None
         self._name = ""
 
     def statistic(self, num_classes: int) -> GradientDensity | None:
         self._name = self._balance.name_of(self._index, num_classes)
-        self._index += 1
-        if not self._training:
+        if self._index is not None:
+            self._index += 1
+        if not self._balance._training:
             return None
         self._balance.hold_losses()
         statistic = self._balance.densities[self._name]
@@ -160,63 +204,106 @@ class _Pass:
 
     def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
         # Keras divides a replica's loss by the number of replicas; its mean is shown undivided.
-        if not self._training:
+        if not self._balance._training:
             return
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if num_replicas > 1:
             value *= num_replicas
-        self._balance.base_loss[self._name].update_state(value, batch_size)
+        self._balance.base_loss[self._name].record(value, batch_size)
 
 
-def _balanced_losses(
-    loss: Any, output_names: list[str] | None
-) -> dict[str, losses.GradientBalancedLoss]:
-    """The balanced losses of a compile argument by the names of their outputs."""
+@dataclasses.dataclass(frozen=True)
+class _BalancedOutput:
+    """An output of a model and its balanced loss.
+
+    Attributes:
+        path: Where Keras finds it in the structure of the outputs: `()` for the only one.
+        name: Its name: the key in a dict of outputs, else the layer's name.
+        loss: Its loss.
+        tensor: The symbolic output of a functional model, else None.
+    """
+
+    path: tuple
+    name: str
+    loss: losses.GradientBalancedLoss
+    tensor: keras.KerasTensor | None
+
+
+def _balanced_outputs(model: keras.Model) -> list[_BalancedOutput]:
+    """The outputs that have a balanced loss, as Keras matches the two."""
+    outputs = getattr(model, "output", None) if hasattr(model, "output_names") else None
+    found = list(_matched(model.loss, outputs, (), getattr(model, "output_names", None)))
+    names = [output.name for output in found]
+    if len(set(names)) == len(names):
+        return found
+    # Names of nested outputs may come twice; their paths do not.
+    return [dataclasses.replace(output, name="_".join(map(str, output.path))) for output in found]
+
+
+def _matched(
+    loss: Any, outputs: Any, path: tuple, names: list[str] | None
+) -> Iterator[_BalancedOutput]:
+    """Balanced losses with their outputs, from the structures of both."""
     if loss is losses.GradientBalancedLoss:
         # The class in place of an object: Keras makes one with its defaults.
         loss = loss()
+    if isinstance(outputs, (list, tuple)) and len(outputs) == 1 and not path:
+        # A list of one output is to Keras that output.
+        outputs = outputs[0]
     if isinstance(loss, losses.GradientBalancedLoss):
-        return dict.fromkeys(output_names or ["output"], loss)
-    if isinstance(loss, dict):
-        entries = list(loss.items())
+        if isinstance(outputs, dict):
+            for key, output in outputs.items():
+                yield from _matched(loss, output, (*path, key), None)
+        elif isinstance(outputs, (list, tuple)):
+            for index, output in enumerate(outputs):
+                yield from _matched(loss, output, (*path, index), None)
+        else:
+            yield _BalancedOutput(path, _name(path, outputs), loss, outputs)
+    elif isinstance(loss, dict):
+        if names and not isinstance(outputs, dict) and set(loss) <= set(names):
+            # By the names of the layers, which Keras puts in the order of the outputs.
+            loss = [loss.get(name) for name in names]
+            yield from _matched(loss if len(loss) > 1 else loss[0], outputs, path, None)
+            return
+        for key, entry in loss.items():
+            output = outputs.get(key) if isinstance(outputs, dict) else None
+            yield from _matched(entry, output, (*path, key), None)
     elif isinstance(loss, (list, tuple)):
-        entries = list(zip(output_names or map(str, range(len(loss))), loss, strict=False))
-    else:
-        entries = []
-    return {
-        name: entry for name, entry in entries if isinstance(entry, losses.GradientBalancedLoss)
-    }
+        several = isinstance(outputs, (list, tuple))
+        if len(loss) == 1 and not several and not path:
+            yield from _matched(loss[0], outputs, path, None)
+            return
+        for index, entry in enumerate(loss):
+            output = outputs[index] if several and index < len(outputs) else None
+            yield from _matched(entry, output, (*path, index), None)
 
 
-def _outputs(model: keras.Model, names: list[str]) -> dict[str, keras.KerasTensor]:
-    """Symbolic outputs by name; empty for a model that is not functional."""
-    outputs = getattr(model, "outputs", None)
-    if not outputs:
-        return {}
-    output_names = getattr(model, "output_names", None) or names
-    return {
-        name: output for name, output in zip(output_names, outputs, strict=False) if name in names
-    }
+def _name(path: tuple, output: keras.KerasTensor | None) -> str:
+    if path and isinstance(path[-1], str):
+        return path[-1]
+    if output is not None:
+        return output._keras_history.operation.name
+    return str(path[-1]) if path else "output"
 
 
-def _check_activations(
-    model: keras.Model, named_losses: dict[str, losses.GradientBalancedLoss]
-) -> None:
+def _check_activations(outputs: list[_BalancedOutput]) -> None:
     """Refuse logits declared as probabilities, or the other way round, where layers show it."""
-    for name, output in _outputs(model, list(named_losses)).items():
-        layer = output._keras_history.operation
+    for output in outputs:
+        if output.tensor is None:
+            continue
+        layer = output.tensor._keras_history.operation
         activation = getattr(layer, "activation", None)
-        from_logits = named_losses[name].base.from_logits
+        from_logits = output.loss.base.from_logits
         if not from_logits and activation is keras.activations.linear:
             raise ValueError(
-                f"Expected probabilities at output {name!r}, since its loss says "
+                f"Expected probabilities at output {output.name!r}, since its loss says "
                 f"from_logits=False (as a loss given by name does). Received raw logits: layer "
                 f"{layer.name!r} has no activation. Pass the loss as an object with "
                 "from_logits=True, or end the model with a softmax (sigmoid for multi-label)."
             )
         if from_logits and activation in (keras.activations.softmax, keras.activations.sigmoid):
             raise ValueError(
-                f"Expected logits at output {name!r}, since its loss says from_logits=True. "
-                f"Received probabilities: layer {layer.name!r} ends with "
+                f"Expected logits at output {output.name!r}, since its loss says "
+                f"from_logits=True. Received probabilities: layer {layer.name!r} ends with "
                 f"{activation.__name__}. Say from_logits=False, or remove the activation."
             )

@@ -5,7 +5,7 @@ Stages, and TensorFlow with them, are imported by the command that needs them, s
 
 import contextlib
 import importlib.metadata
-import os
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -446,7 +446,8 @@ def _print_table(title: str, rows: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _readable_errors(context: typer.Context, hint: str = "") -> Iterator[None]:
     """Errors as one line and an exit code: 2 for what the user can mend in the command, else 1."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow Datasets warns of its own deprecated parts.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         yield
     except KeyboardInterrupt:
@@ -457,11 +458,9 @@ def _readable_errors(context: typer.Context, hint: str = "") -> Iterator[None]:
             raise
         if isinstance(error, _EXPECTED):
             message = str(error)
+        elif isinstance(error, ModuleNotFoundError):
+            message = f"{error}. Install what is missing: pip install 'gb-keras[stages]'"
         else:
             message = f"{type(error).__name__}: {error} (gb-keras --debug ... shows where)"
         typer.secho(f"Error: {message}", fg="red", err=True)
         raise typer.Exit(2 if isinstance(error, _USAGE) else 1) from None
-
-
-if __name__ == "__main__":
-    app()

@@ -168,6 +168,49 @@ def count_batch(
     )
 
 
+def class_mass(
+    gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, included: tf.Tensor, one_label: bool
+) -> tf.Tensor:
+    """Gradient mass of each class: what pulls its logit up, and what pushes it down.
+
+    The positive part, `sum_i max(-g_ic, 0)`, comes from the class's own samples, the negative
+    part, `sum_i max(g_ic, 0)`, from those of the other classes. A class whose negative part
+    outweighs its positive one by far is being drowned (Tan et al., "Equalization Loss v2", CVPR
+    2021, arXiv 2012.08548).
+
+    Args:
+        gradient: Logit gradients of softmax losses, `(..., num_classes)`.
+        rows: Class of each sample, int32, `(...)`.
+        norm: Gradient norm of each sample, float32, `(...)`.
+        included: 1 for samples that count, 0 for others, float32, `(...)`.
+        one_label: Whether the gradient is `softmax(z) - onehot(y)`. The positive part is then
+            known from the norms, and one pass over the gradient is enough.
+
+    Returns:
+        Masses in float32, `(2, num_classes)`: positive, negative. Not finite where the gradient of
+        any sample is not.
+
+    Example:
+        >>> gradient = tf.constant([[-0.3, 0.2, 0.1], [0.4, -0.5, 0.1]])
+        >>> norm = tf.constant([0.3, 0.5])
+        >>> mass = class_mass(gradient, tf.constant([0, 1]), norm, tf.ones(2), one_label=True)
+        >>> mass.numpy().round(6).tolist()
+        [[0.3, 0.5, 0.0], [0.4, 0.2, 0.2]]
+    """
+    num_classes = gradient.shape[-1]
+    gradient = tf.reshape(tf.cast(gradient, tf.float32), [-1, num_classes])
+    by_sample = tf.reshape(included, [-1])
+
+    def total(values: tf.Tensor) -> tf.Tensor:
+        # A sum over samples as a matrix product: several times faster on a CPU than reduce_sum.
+        return tf.linalg.matvec(values, by_sample, transpose_a=True)
+
+    if one_label:
+        positive = count(rows, norm * included, num_classes)
+        return tf.stack([positive, tf.maximum(total(gradient) + positive, 0.0)])
+    return tf.stack([total(tf.nn.relu(-gradient)), total(tf.nn.relu(gradient))])
+
+
 def update_rate(momentum: float, num_updates: tf.Tensor) -> tf.Tensor:
     """Share of the newest batch in the moving average, `max(1 - momentum, 1 / t)`.
 

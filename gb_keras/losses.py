@@ -21,7 +21,10 @@ class Statistic(Protocol):
         """Class counts with the current batch added."""
 
     def update(
-        self, counts: density.BatchCounts, num_active: tf.Tensor
+        self,
+        counts: density.BatchCounts,
+        num_active: tf.Tensor,
+        class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in a batch; return the running density and the batch's."""
 
@@ -142,19 +145,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         Raises:
             ValueError: Shapes or labels that do not fit each other.
         """
-        if not tf.is_tensor(y_pred):
-            y_pred = tf.convert_to_tensor(y_pred, self.dtype)
-        mask = getattr(y_pred, "_keras_mask", None)
-        logits = tf.cast(self.base.logits(y_pred), self.dtype)
-        y_true = self.base.check_labels(keras.ops.convert_to_tensor(y_true), logits)
-        if sample_weight is not None:
-            sample_weight = _in_shape_of_losses(
-                keras.ops.convert_to_tensor(sample_weight, dtype=self.dtype), logits, self.base
-            )
-        if mask is not None:
-            mask = _in_shape_of_losses(mask, logits, self.base)
+        y_true, logits, sample_weight, mask = self._checked(y_true, y_pred, sample_weight)
         active = self._active(y_true, sample_weight, mask)
-
         balancing: Balancing | None = getattr(_current, "balancing", None)
         if balancing is None:
             losses, _ = self._balanced_losses(y_true, logits, active, _CurrentBatch())
@@ -170,6 +162,41 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         balancing.record_base_loss(base_value, tf.shape(logits)[0])
         return value
+
+    def observe(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, statistic: Statistic
+    ) -> None:
+        """Take the statistic of a batch and leave its loss to others.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+            sample_weight: As in a call.
+            statistic: What takes the batch in.
+
+        Raises:
+            ValueError: Shapes or labels that do not fit each other.
+        """
+        y_true, logits, sample_weight, mask = self._checked(y_true, y_pred, sample_weight)
+        active = self._active(y_true, sample_weight, mask)
+        self._balanced_losses(y_true, tf.stop_gradient(logits), active, statistic)
+
+    def _checked(
+        self, y_true: Any, y_pred: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        """Labels, logits, sample weights and mask as tensors whose shapes fit each other."""
+        if not tf.is_tensor(y_pred):
+            y_pred = tf.convert_to_tensor(y_pred, self.dtype)
+        mask = getattr(y_pred, "_keras_mask", None)
+        logits = tf.cast(self.base.logits(y_pred), self.dtype)
+        y_true = self.base.check_labels(keras.ops.convert_to_tensor(y_true), logits)
+        if sample_weight is not None:
+            sample_weight = _in_shape_of_losses(
+                keras.ops.convert_to_tensor(sample_weight, dtype=self.dtype), logits, self.base
+            )
+        if mask is not None:
+            mask = _in_shape_of_losses(mask, logits, self.base)
+        return y_true, logits, sample_weight, mask
 
     def _balanced_losses(
         self,
@@ -195,6 +222,12 @@ class GradientBalancedLoss(keras.losses.Loss):
         with tf.GradientTape() as tape:
             tape.watch(shifted)
             losses = self.base.of_logits(y_true, shifted)
+        if losses.shape.rank != len(rows.shape):
+            raise ValueError(
+                f"Expected {type(self.base.loss).__name__} to give one loss for each sample, of "
+                f"shape {tuple(rows.shape)}. Received shape {tuple(losses.shape)}. Return the "
+                "losses before their mean is taken; `reduction` takes it."
+            )
         # Before reduction, sample weights and loss scaling: each sample's own gradient.
         gradient = tape.gradient(losses, shifted)
 
@@ -213,6 +246,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         running_density, batch_density = statistic.update(
             density.count_batch(rows, bins, tf.cast(valid, tf.float32), num_rows, self.bins),
             num_active=tf.reduce_sum(_as_float(active, rows)),
+            class_mass=lambda: self._class_mass(gradient, rows, norm, valid),
         )
         weight_of_bin = density.bin_weights(
             running_density, batch_density, self.density_exponent, self.max_weight
@@ -228,6 +262,17 @@ class GradientBalancedLoss(keras.losses.Loss):
         if self.base.one_label:
             return balanced, density.loss_without_margin(losses, gradient, margin, labels)
         return balanced, self.base.of_logits(y_true, constant_logits)
+
+    def _class_mass(
+        self, gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, valid: tf.Tensor
+    ) -> tf.Tensor:
+        included = tf.cast(valid, tf.float32)
+        if not self.base.multi_label:
+            return density.class_mass(gradient, rows, norm, included, self.base.one_label)
+        # A logit is pulled up by its positive entries and pushed down by its negative ones.
+        num_classes = gradient.shape[-1]
+        by_row = density.count(rows, norm * included, 2 * num_classes)
+        return tf.reverse(tf.reshape(by_row, [2, num_classes]), axis=[0])
 
     def _rows(self, y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Row of the histogram for each sample; negative, which is no row, for a wrong label."""
@@ -267,7 +312,7 @@ class GradientBalancedLoss(keras.losses.Loss):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "GradientBalancedLoss":
         """Rebuild a loss from `get_config`."""
-        return cls(**{**config, "loss": keras.losses.deserialize(config["loss"])})
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
 class _GivenLosses(keras.losses.Loss):
@@ -297,9 +342,12 @@ class _CurrentBatch:
         return batch_counts
 
     def update(
-        self, counts: density.BatchCounts, num_active: tf.Tensor
+        self,
+        counts: density.BatchCounts,
+        num_active: tf.Tensor,
+        class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del num_active
+        del num_active, class_mass
         return counts.bins, counts.bins
 
 

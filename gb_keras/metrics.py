@@ -47,6 +47,9 @@ def shots(class_counts: Sequence[int], many: int = 100, few: int = 20) -> list[s
 class _ClassRecalls(keras.metrics.Metric):
     """Running recall of each class; a subclass says which classes it averages."""
 
+    # So that callbacks know without a `mode` that more is better.
+    _direction = "up"
+
     def __init__(self, name: str, dtype: Any = None):
         # Counts outgrow half precision at 2,048 samples.
         super().__init__(name=name, dtype=dtype or "float32")
@@ -213,6 +216,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
 
     Reference: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
+
+    _direction = "down"
 
     def __init__(
         self,

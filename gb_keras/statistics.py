@@ -1,5 +1,6 @@
 """The running statistic of logit gradients as state of a model, one over all replicas."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -42,6 +43,21 @@ class GradientDensity(keras.layers.Layer):
         self.momentum = momentum
         self.multi_label = multi_label
         self.num_classes: int | None = None
+        self.mass: GradientMass | None = None
+
+    def watch(self) -> "GradientMass":
+        """Also take the gradient mass of each class, from the next compiled step on.
+
+        It costs a pass over the gradient in each step, so it is taken only for who asks.
+        """
+        self.mass = self.mass or GradientMass()
+        if self.built:
+            self.mass.build(self.num_classes)
+        return self.mass
+
+    def unwatch(self) -> None:
+        """Take the gradient mass no longer."""
+        self.mass = None
 
     def build(self, num_classes: int) -> None:
         """Create the state for `num_classes` classes, all zero."""
@@ -67,6 +83,8 @@ class GradientDensity(keras.layers.Layer):
         self._num_updates = add("num_updates", (), "float32")
         self._num_skipped = add("num_skipped", (), "int64")
         self.built = True
+        if self.mass is not None:
+            self.mass.build(self.num_classes)
 
     @property
     def histogram(self) -> keras.Variable:
@@ -115,7 +133,10 @@ class GradientDensity(keras.layers.Layer):
         return self._class_counts + _in_shape(total, self._class_counts)
 
     def update(
-        self, counts: density.BatchCounts, num_active: tf.Tensor
+        self,
+        counts: density.BatchCounts,
+        num_active: tf.Tensor,
+        class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in one batch. A batch without a valid sample changes the statistic in nothing.
 
@@ -123,6 +144,8 @@ class GradientDensity(keras.layers.Layer):
             counts: This replica's valid samples.
             num_active: This replica's samples that take part in the loss, float32 scalar. Those
                 of them that are not among the valid ones are counted as skipped.
+            class_mass: Computes the gradient mass of this replica's batch, `(2, num_classes)`. It
+                is called only where someone watches.
 
         Returns:
             Samples per bin, `(bins,)`: the running density after the update, and the density of
@@ -141,6 +164,8 @@ class GradientDensity(keras.layers.Layer):
         self._class_counts.assign_add(_in_shape(counts.rows, self._class_counts))
         self._num_updates.assign(num_updates)
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
+        if self.mass is not None and class_mass is not None:
+            self.mass.update(_sum_over_replicas(class_mass()), rate)
         by_row = _in_shape(histogram, counts.histogram)
         # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
         running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
@@ -180,6 +205,45 @@ class GradientDensity(keras.layers.Layer):
             "multi_label": self.multi_label,
             "name": self.name,
         }
+
+
+class GradientMass:
+    """Moving average of the gradient mass of each class in a batch, while somebody watches.
+
+    It moves with the histogram beside it. It is no part of what a model saves: it starts anew
+    where a training is resumed.
+    """
+
+    def __init__(self) -> None:
+        self._value: keras.Variable | None = None
+
+    @property
+    def value(self) -> keras.Variable:
+        """Positive and negative mass of each class, `(2, num_classes)`, float32."""
+        if self._value is None:
+            raise ValueError(
+                "The gradient mass is empty: the number of classes is not known before the first "
+                "training batch. Call fit() or train_on_batch() first."
+            )
+        return self._value
+
+    def build(self, num_classes: int | None) -> None:
+        """Create the state, all zero, where there is none yet."""
+        if self._value is None:
+            self._value = keras.Variable(
+                tf.zeros((2, num_classes)),
+                dtype="float32",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+                name="gradient_mass",
+            )
+
+    def update(self, batch_mass: tf.Tensor, rate: tf.Tensor) -> None:
+        """Take in the mass of one batch over all replicas; not one with a non-finite gradient."""
+        mass = tf.convert_to_tensor(self.value)
+        finite = tf.reduce_all(tf.math.is_finite(batch_mass))
+        self.value.assign(tf.where(finite, mass + rate * (batch_mass - mass), mass))
 
 
 _STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped")

@@ -1,13 +1,14 @@
 """Models that train with balanced gradients: the custom train step and the state it updates."""
 
 import contextlib
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from keras.src.models.functional import Functional  # Keras exports no name for it.
 
-from gb_keras import losses
 from gb_keras.balance import ModelBalance
 from gb_keras.statistics import GradientDensity
 
@@ -22,16 +23,16 @@ class GradientBalancedMixin(_ModelBase):
     """Makes a Keras model train with the gradient statistic of its `GradientBalancedLoss`.
 
     Put it before `keras.Model` in an own subclass. It works with whatever `call`, `compute_loss`
-    or `train_step` the other bases have: within a training step the balanced losses read their
-    logit gradient through a `tf.GradientTape`, update the running statistic, and hand the
-    balanced gradient on to the step's one backward pass. Outside of a training step, hence in
+    or `train_step` the class or its other bases have: within a training step the balanced losses
+    read their logit gradient through a `tf.GradientTape`, update the running statistic, and hand
+    the balanced gradient on to the step's one backward pass. Outside of a training step, hence in
     `evaluate`, they are the base loss and touch no statistic. Losses without balance are left
     alone.
 
     `compile` starts a new statistic, as it starts a new optimizer state.
 
     Example:
-        >>> import keras, numpy as np
+        >>> import gb_keras, keras, numpy as np
         >>> class MyModel(GradientBalancedMixin, keras.Model):
         ...     def __init__(self):
         ...         super().__init__()
@@ -39,13 +40,28 @@ class GradientBalancedMixin(_ModelBase):
         ...     def call(self, inputs):
         ...         return self.classifier(inputs)
         >>> model = MyModel()
-        >>> model.compile("sgd", loss=losses.GradientBalancedLoss())
+        >>> model.compile("sgd", loss=gb_keras.GradientBalancedLoss())
         >>> history = model.fit(np.eye(3), np.arange(3), verbose=0)
         >>> model.gradient_density.class_counts.numpy()
         array([1., 1., 1.], dtype=float32)
     """
 
     _balance: Any = None  # A `ModelBalance`, once the model is compiled.
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        if keras.Model in bases and bases.index(keras.Model) < bases.index(GradientBalancedMixin):
+            raise TypeError(
+                f"Expected GradientBalancedMixin before keras.Model in the bases of "
+                f"{cls.__name__}, so that its train step comes first. Received "
+                f"{[base.__name__ for base in cls.__bases__]}. Write "
+                f"class {cls.__name__}(GradientBalancedMixin, keras.Model)."
+            )
+        # A method in the body of a subclass hides the mixin's own.
+        for name, block in _BLOCK_OF.items():
+            if name in vars(cls):
+                setattr(cls, name, _within(block, vars(cls)[name]))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Configure for training, as `keras.Model.compile`."""
@@ -65,12 +81,28 @@ class GradientBalancedMixin(_ModelBase):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: forward pass, logit gradient, statistic, balanced backward pass."""
-        with self._balance.training():
+        with self._within("training"):
             return super().train_step(data)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One step of an evaluation, without balance."""
+        with self._within("testing"):
+            return super().test_step(data)
+
+    def train_on_batch(self, *args: Any, return_dict: bool = False, **kwargs: Any) -> Any:
+        """Train on a batch, as `keras.Model.train_on_batch`; the base loss is in the dict only."""
+        logs = super().train_on_batch(*args, return_dict=True, **kwargs)
+        if return_dict:
+            return logs
+        with self._within("evaluating"):
+            own = {metric.name for metric in self._balance.base_loss.values()}
+            return self._flatten_metrics_in_order(
+                {name: value for name, value in logs.items() if name not in own}
+            )
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> tf.Tensor:
         """The loss of a batch, as `keras.Model.compute_loss`; balanced inside a training step."""
-        with self._balance.computing_loss() as balancing, losses.balanced_by(balancing):
+        with self._within("computing_loss"):
             return super().compute_loss(*args, **kwargs)
 
     @property
@@ -82,16 +114,18 @@ class GradientBalancedMixin(_ModelBase):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Measure on data, as `keras.Model.evaluate`; its loss is the base loss."""
-        with self._evaluating():
+        with self._within("evaluating"):
             return super().evaluate(*args, **kwargs)
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Measure on a batch, as `keras.Model.test_on_batch`; its loss is the base loss."""
-        with self._evaluating():
+        with self._within("evaluating"):
             return super().test_on_batch(*args, **kwargs)
 
-    def _evaluating(self) -> contextlib.AbstractContextManager:
-        return contextlib.nullcontext() if self._balance is None else self._balance.evaluating()
+    def _within(self, block: str) -> contextlib.AbstractContextManager:
+        """A block of the model's balance; nothing for a model that is not compiled yet."""
+        balance = self._balance
+        return contextlib.nullcontext() if balance is None else getattr(balance, block)()
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -128,6 +162,21 @@ class GradientBalancedMixin(_ModelBase):
         return super().variables + own
 
 
+# Methods that a user may write anew, and the block of the balance that each runs in.
+_BLOCK_OF = {"train_step": "training", "test_step": "testing", "compute_loss": "computing_loss"}
+
+
+def _within(block: str, method: Callable) -> Callable:
+    """A method of a model, run within a block of its balance."""
+
+    @functools.wraps(method)
+    def balanced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._within(block):
+            return method(self, *args, **kwargs)
+
+    return balanced
+
+
 @keras.saving.register_keras_serializable(package="gb_keras")
 class GradientBalancedModel(GradientBalancedMixin, keras.Model):
     """A functional Keras model that trains with balanced gradients.
@@ -138,11 +187,11 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
         name: Name of the model.
 
     Example:
-        >>> import keras, numpy as np
+        >>> import gb_keras, keras, numpy as np
         >>> inputs = keras.Input((4,))
         >>> outputs = keras.layers.Dense(3, activation="softmax")(inputs)
         >>> model = GradientBalancedModel(inputs, outputs)
-        >>> model.compile("adam", loss=losses.GradientBalancedLoss(bins=10))
+        >>> model.compile("adam", loss=gb_keras.GradientBalancedLoss(bins=10))
         >>> history = model.fit(np.ones((8, 4)), np.arange(8) % 3, verbose=0)
         >>> model.gradient_density.histogram.numpy().shape
         (3, 10)
@@ -154,14 +203,14 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
 
         Args:
             model: Any Keras model: Sequential, Functional, from `keras.applications`, or an own
-                subclass. Of an own subclass `call` is used, and no other method: one with its own
-                `train_step` or `compute_loss` takes the `GradientBalancedMixin` instead.
+                subclass. Of an own subclass `call` is used: one with its own `train_step` or
+                `compute_loss` takes the `GradientBalancedMixin` instead.
 
         Returns:
             A model to compile with a `GradientBalancedLoss`.
 
         Raises:
-            TypeError: Not a Keras model.
+            TypeError: Not a Keras model, or one with an own `train_step` or `compute_loss`.
 
         Example:
             >>> import keras
@@ -177,6 +226,13 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
             )
         if isinstance(model, GradientBalancedMixin):
             return model
+        for name in ("train_step", "compute_loss"):
+            if getattr(type(model), name) is not getattr(keras.Model, name):
+                raise TypeError(
+                    f"Expected a model with Keras's own {name}. Received {type(model).__name__}, "
+                    "whose own one would not be called. Give the class the mixin instead: "
+                    f"class {type(model).__name__}(gb_keras.GradientBalancedMixin, keras.Model)."
+                )
         # A sequential model has its inputs once it knows their shape.
         if type(model) is keras.Sequential and hasattr(model, "inputs"):
             outputs = model.outputs[0] if len(model.outputs) == 1 else model.outputs

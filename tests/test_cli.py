@@ -214,7 +214,7 @@ def test_debug_shows_the_error_itself(tmp_path, environment):
 
 
 def test_the_command_runs_in_a_process_of_its_own(tmp_path):
-    command = [sys.executable, "-m", "gb_keras.cli"]
+    command = [sys.executable, "-m", "gb_keras"]
     environment = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(
         [*command, "prepare", "--data", "digits", "--output", str(tmp_path / "data")],

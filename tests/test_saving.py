@@ -314,3 +314,28 @@ def test_clone_starts_a_statistic_of_its_own():
     compiled(clone)
     assert clone.gradient_density.histogram.numpy().sum() == 0
     assert model.gradient_density.histogram.numpy().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        keras.losses.CategoricalFocalCrossentropy(alpha=[0.1, 0.2, 0.3, 0.4]),
+        keras.losses.CategoricalGeneralizedCrossEntropy(q=0.6),
+        keras.losses.KLDivergence(),
+        keras.losses.BinaryCrossentropy(),
+        keras.losses.BinaryFocalCrossentropy(gamma=3.0),
+        "sparse_categorical_crossentropy",
+    ],
+    ids=lambda base: base if isinstance(base, str) else type(base).__name__,
+)
+def test_every_base_loss_comes_back_from_a_saved_model(base, tmp_path):
+    inputs = keras.Input((5,))
+    outputs = keras.layers.Dense(4, activation="softmax")(inputs)
+    model = gb_keras.GradientBalancedModel(inputs, outputs)
+    model.compile("sgd", loss=gb_keras.GradientBalancedLoss(base))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.loss.get_config() == model.loss.get_config()
+    assert type(loaded.loss.base.loss) is type(model.loss.base.loss)

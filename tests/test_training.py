@@ -562,3 +562,176 @@ def test_wrong_label_shape_is_refused_at_the_first_batch():
     model = simple_model()
     with pytest.raises(ValueError, match="categorical_crossentropy"):
         model.fit(FEATURES, ONE_HOT, verbose=0)
+
+
+class OwnStep(gb_keras.GradientBalancedMixin, keras.Model):
+    """A training step as in Keras's guide, in the body of the class."""
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            else:
+                metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class OwnLoss(gb_keras.GradientBalancedMixin, keras.Model):
+    """A loss of its own that calls the one it was compiled with."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return self.loss(y, y_pred, sample_weight)
+
+
+class OwnStepAndLoss(OwnStep):
+    """A step of its own, which computes its loss by itself."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.loss(y, self(x, training=True))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+    def test_step(self, data):
+        x, y = data
+        # Not "loss": Keras puts its metric of that name, which this step leaves alone, there.
+        return {"own_loss": self.loss(y, self(x, training=False))}
+
+
+@pytest.mark.parametrize("cls", [OwnStep, OwnLoss, OwnStepAndLoss])
+def test_an_own_step_or_loss_in_the_body_of_the_class_is_balanced(cls):
+    def trained(cls):
+        keras.utils.set_random_seed(4)
+        inputs = keras.Input((6,))
+        model = cls(inputs, dense()(inputs))
+        base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.1), loss=gb_keras.GradientBalancedLoss(base))
+        model.fit(FEATURES, LABELS, batch_size=8, shuffle=False, epochs=2, verbose=0)
+        return model
+
+    expected, model = trained(gb_keras.GradientBalancedModel), trained(cls)
+    for got, wanted in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    np.testing.assert_allclose(
+        model.gradient_density.histogram, expected.gradient_density.histogram, rtol=1e-5
+    )
+    before = model.gradient_density.class_counts.numpy()
+    logs = model.evaluate(FEATURES, LABELS, batch_size=48, verbose=0, return_dict=True)
+    base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert logs.get("own_loss", logs.get("loss")) == pytest.approx(
+        float(base(LABELS, model(FEATURES))), rel=1e-5
+    )
+    np.testing.assert_array_equal(model.gradient_density.class_counts, before)
+
+
+def test_a_step_that_calls_one_of_several_losses_is_told_to_call_compute_loss():
+    inputs = keras.Input((6,))
+
+    class StepOfOne(gb_keras.GradientBalancedMixin, keras.Model):
+        def train_step(self, data):
+            x, y = data
+            return {"loss": self.loss(y[0], self(x, training=True)[0])}
+
+    model = StepOfOne(inputs, [dense(name="a")(inputs), dense(name="b")(inputs)])
+    loss = gb_keras.GradientBalancedLoss(
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    model.compile("sgd", loss=loss)
+    with pytest.raises(ValueError, match=r"self\.compute_loss"):
+        model.fit(FEATURES, [LABELS, LABELS], verbose=0)
+
+
+def test_the_mixin_comes_first():
+    with pytest.raises(TypeError, match=r"before keras\.Model"):
+
+        class Wrong(keras.Model, gb_keras.GradientBalancedMixin):
+            pass
+
+
+def test_from_model_refuses_a_step_it_would_not_call():
+    class Own(keras.Model):
+        def train_step(self, data):
+            return {}
+
+    with pytest.raises(TypeError, match="GradientBalancedMixin"):
+        gb_keras.GradientBalancedModel.from_model(Own())
+
+
+def test_train_on_batch_returns_what_a_plain_model_returns():
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense(activation="softmax")(inputs))
+    model.compile("sgd", loss=gb_keras.GradientBalancedLoss(), metrics=["accuracy"])
+    loss, accuracy = model.train_on_batch(FEATURES, LABELS)
+    assert loss > 0
+    assert 0 <= accuracy <= 1
+    logs = model.train_on_batch(FEATURES, LABELS, return_dict=True)
+    assert set(logs) == {"loss", "accuracy", "base_loss"}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_outputs_in_a_dict_whose_keys_are_names_of_other_layers(nested):
+    inputs = keras.Input((6,))
+    first = dense(4, "softmax", name="a")(inputs)
+    second = dense(3, "softmax", name="zz")(inputs)
+    outputs = {"b": first, "a": second}
+    labels = {"b": LABELS, "a": LABELS % 3}
+    loss: Any = {"a": gb_keras.GradientBalancedLoss(), "b": gb_keras.GradientBalancedLoss()}
+    if nested:
+        third = dense(2, "softmax", name="c")(inputs)
+        outputs = {"p": [first, second], "q": third}
+        labels = {"p": (LABELS, LABELS % 3), "q": LABELS % 2}
+        loss = {
+            "p": [gb_keras.GradientBalancedLoss(), gb_keras.GradientBalancedLoss()],
+            "q": gb_keras.GradientBalancedLoss(),
+        }
+    model = gb_keras.GradientBalancedModel(inputs, outputs)
+    model.compile("sgd", loss=loss)
+    data = tf.data.Dataset.from_tensor_slices((FEATURES, labels)).batch(8)
+    model.fit(data, shuffle=False, verbose=0)
+    sizes = {name: found.num_classes for name, found in model.gradient_density.items()}
+    assert sizes == ({"a": 4, "zz": 3, "q": 2} if nested else {"b": 4, "a": 3})
+    for found in model.gradient_density.values():
+        expected = np.bincount(LABELS % found.num_classes, minlength=found.num_classes)
+        np.testing.assert_array_equal(found.class_counts, expected)
+
+
+def test_callbacks_know_which_way_is_better():
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(inputs, dense(activation="softmax")(inputs))
+    model.compile(
+        "sgd",
+        loss=gb_keras.GradientBalancedLoss(),
+        metrics=[
+            gb_keras.metrics.BalancedAccuracy(),
+            gb_keras.metrics.ExpectedCalibrationError(from_logits=False, name="ece"),
+        ],
+    )
+    stop = [
+        keras.callbacks.EarlyStopping(monitor=monitor, patience=5)
+        for monitor in ("val_balanced_accuracy", "val_ece")
+    ]
+    model.fit(FEATURES, LABELS, validation_data=(FEATURES, LABELS), verbose=0, callbacks=stop)
+    operators = [callback.monitor_op.__name__ for callback in stop]
+    assert operators == ["greater", "less"]
+
+
+def test_a_loss_that_takes_its_mean_by_itself_is_refused():
+    class Mean(keras.losses.Loss):
+        from_logits = True
+
+        def call(self, y_true, y_pred):
+            return tf.reduce_mean(
+                keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+            )
+
+    loss = gb_keras.GradientBalancedLoss(Mean())
+    with pytest.raises(ValueError, match="one loss for each sample"):
+        loss(LABELS, FEATURES[:, :4])

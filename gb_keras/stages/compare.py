@@ -201,11 +201,11 @@ def _check_same_data(evaluations: list[dict[str, Any]], folders: list[Path]) -> 
     for each, folder in zip(evaluations, folders, strict=True):
         for aspect, of in aspects.items():
             if of(each) != of(evaluations[0]):
+                first, other = _differing(of(evaluations[0]), of(each))
                 raise ValueError(
                     f"Expected runs evaluated on the same data. Received another {aspect}: "
-                    f"{_short(of(evaluations[0]))} in {str(folders[0])!r}, but "
-                    f"{_short(of(each))} in {str(folder)!r}. Evaluate all runs on one data set, "
-                    "split and thresholds."
+                    f"{_short(first)} in {str(folders[0])!r}, but {_short(other)} in "
+                    f"{str(folder)!r}. Evaluate all runs on one data set, split and thresholds."
                 )
 
 
@@ -280,6 +280,14 @@ def _remove_results(folder: Path) -> None:
     if folder.is_dir():
         for name in _RESULTS:
             (folder / name).unlink(missing_ok=True)
+
+
+def _differing(first: Any, other: Any) -> tuple[Any, Any]:
+    """Of two dicts only the entries that differ; other values as they are."""
+    if not isinstance(first, dict) or not isinstance(other, dict):
+        return first, other
+    names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+    return {n: first.get(n) for n in names}, {n: other.get(n) for n in names}
 
 
 def _short(value: Any) -> str:

@@ -203,7 +203,7 @@ def _read_run(run_dir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, lis
         raise FileNotFoundError(
             f"Expected the folder of a finished training run. Received: {str(run_dir)!r}, which "
             f"has no {' and no '.join(missing)}. Train to the end first (an interrupted run goes "
-            "on with resume=True)."
+            "on with resume=True, --resume)."
         )
     return (
         files.read_json(Path(run_dir) / "config.json"),

@@ -90,9 +90,15 @@ def require_empty(target: str | os.PathLike) -> None:
     """Refuse a target folder that already holds something.
 
     Raises:
-        FileExistsError: `target` is a file, or a folder that is not empty.
+        FileExistsError: `target` or a parent is a file, or `target` a folder that is not empty.
     """
     target = Path(target)
+    for parent in target.parents:
+        if parent.exists() and not parent.is_dir():
+            raise FileExistsError(
+                f"Expected a new folder for the result. Received: {str(target)!r}, but "
+                f"{str(parent)!r} is a file. Name another folder."
+            )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(
             f"Expected an empty or new folder for the result. Received: {str(target)!r}, "

@@ -228,7 +228,7 @@ def _problem_list(problems: list[dict[str, str]]) -> str:
     return (
         f"Expected every file of the source to be a readable image. Received {len(problems)} that "
         f"cannot be used:\n{lines}\n"
-        "Repair or remove them, or pass on_error='skip' to leave them out."
+        "Repair or remove them, or leave them out by on_error='skip' (--on-error skip)."
     )
 
 

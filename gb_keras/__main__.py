@@ -1,0 +1,24 @@
+"""The command `gb-keras`, also as `python -m gb_keras`."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what to install for it."""
+    # Before TensorFlow is imported, which reads it then: errors of its own are enough.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        from gb_keras.cli import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("gb_keras"):
+            raise
+        sys.exit(
+            f"gb-keras needs the package {error.name}, which the library alone does not. Install "
+            "what the command line needs: pip install 'gb-keras[stages]'"
+        )
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""What a gradient statistic says about the health of a training: pure functions of NumPy arrays.
+
+Norms are gradient norms in [0, 1]: 0 of a sample that is learned, 1 of one predicted to be of
+another class with certainty.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+MAX_CLASSES = 20
+EASY = 0.1
+# A bump at norm 1: the last tenth of the range, where label noise sits once a model has learned.
+HARD = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One check and what came out.
+
+    Attributes:
+        kind: Which check.
+        severity: `"ok"`, `"info"` or `"warning"`.
+        title: In a few words.
+        text: What was seen.
+        advice: What to do; empty where there is nothing to do.
+        classes: Classes it is about and a number for each, most important first.
+    """
+
+    kind: str
+    severity: str
+    title: str
+    text: str
+    advice: str = ""
+    classes: Sequence[tuple[int, float]] = ()
+
+
+def share_below(density: np.ndarray, norm: float) -> float:
+    """Share of the samples with a gradient norm below `norm`; within a bin they lie evenly.
+
+    Args:
+        density: Samples per bin, `(bins,)`.
+        norm: In [0, 1].
+
+    Example:
+        >>> share_below(np.array([6.0, 2.0, 1.0, 1.0]), 0.375)
+        0.7
+    """
+    bins = len(density)
+    covered = np.clip(norm * bins - np.arange(bins), 0.0, 1.0)
+    total = density.sum()
+    return float((density * covered).sum() / total) if total > 0 else 0.0
+
+
+def gradient_shares(density: np.ndarray, weights: np.ndarray, norm: float) -> tuple[float, float]:
+    """Share of the gradient that comes from samples easier than `norm`: before, after weighting.
+
+    Args:
+        density: Samples per bin, `(bins,)`.
+        weights: Weight of a sample in each bin, `(bins,)`.
+        norm: In [0, 1].
+    """
+    bins = len(density)
+    # A sample's gradient is as large as its norm.
+    gradient = density * (np.arange(bins) + 0.5) / bins
+    return share_below(gradient, norm), share_below(gradient * np.nan_to_num(weights), norm)
+
+
+def in_words(density: np.ndarray, weights: np.ndarray, balanced: bool) -> str:
+    """The distribution in a sentence.
+
+    Args:
+        density: Samples per bin, `(bins,)`.
+        weights: Weight of a sample in each bin, `(bins,)`.
+        balanced: Whether the model trains with these weights.
+
+    Example:
+        >>> density = np.array([80.0, 10.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0])
+        >>> weights = np.array([0.5, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0])
+        >>> in_words(density, weights, balanced=True)
+        '80% of the samples are easier than 0.1; weights cut their share of the gradient from 35%
+        to 12%.'
+    """
+    if density.sum() <= 0:
+        return "No sample has been counted yet."
+    easy = share_below(density, EASY)
+    before, after = gradient_shares(density, weights, EASY)
+    text = f"{easy:.0%} of the samples are easier than {EASY}; "
+    if not balanced:
+        return text + f"they give {before:.0%} of the gradient. The model is not balanced."
+    if f"{before:.0%}" == f"{after:.0%}":
+        return text + f"weights leave their share of the gradient at {before:.0%}."
+    verb = "cut" if after < before else "raise"
+    return text + f"weights {verb} their share of the gradient from {before:.0%} to {after:.0%}."
+
+
+def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Finding:
+    """A second hump at norm 1, while other samples are learned: a mark of label noise.
+
+    Args:
+        density: Samples per bin of all classes, `(bins,)`.
+        histogram: Samples per bin of single classes, `(num_rows, bins)`.
+        classes: Which classes these are, `(num_rows,)`.
+    """
+    share = 1.0 - share_below(density, HARD)
+    if not _has_bump(density):
+        return Finding(
+            "noise",
+            "ok",
+            "No sign of label noise",
+            f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1.",
+        )
+    shares = [1.0 - share_below(row, HARD) if _has_bump(row) else 0.0 for row in histogram]
+    order = np.argsort(-np.array(shares), kind="stable")
+    found = [(int(classes[row]), shares[row]) for row in order if shares[row] > 0]
+    return Finding(
+        "noise",
+        "warning",
+        "A bump at norm 1: look for wrong labels",
+        f"{share:.1%} of the samples have a norm above {HARD}, more than of the norms below it, "
+        "while other samples are learned. The model is sure that they belong to another class.",
+        "Look at the samples of the classes below that the model gets wrong with certainty, and "
+        "correct wrong labels. A density_exponent above 0 turns the bump down.",
+        found[:MAX_CLASSES],
+    )
+
+
+def _has_bump(density: np.ndarray) -> bool:
+    """Whether a density has learned samples near 0 and a bump near 1, with a valley between."""
+    total = density.sum()
+    if total <= 0:
+        return False
+    tenths = np.diff([share_below(density, tenth / 10) for tenth in range(11)])
+    valley = tenths[3:9].min()
+    return bool(
+        tenths[:2].sum() > 0.1
+        and tenths[9] > 0.02
+        and tenths[9] > 1.5 * valley + 0.005
+        and tenths[9] > tenths[7:9].max()
+    )
+
+
+def skipped(num_skipped: float, num_seen: float) -> Finding:
+    """Samples that were kept out because their loss or gradient was not finite.
+
+    Args:
+        num_skipped: Samples kept out since the start.
+        num_seen: Samples taken in since the start.
+    """
+    if num_skipped <= 0:
+        return Finding("skipped", "ok", "All gradients are finite", "No sample was kept out.")
+    share = num_skipped / max(num_skipped + num_seen, 1.0)
+    return Finding(
+        "skipped",
+        "warning",
+        f"{num_skipped:,.0f} samples with non-finite gradients",
+        f"{share:.2%} of the samples had a loss or gradient that was infinite or not a number. "
+        "They were kept out of the statistic.",
+        "Look for overflow: lower the learning rate, clip gradients, check inputs for NaN, and use "
+        "a LossScaleOptimizer with mixed_float16.",
+    )
+
+
+def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
+    """Classes without samples, or that had samples before and get none any more.
+
+    Args:
+        counts: Samples of each class seen up to now, `(num_classes,)`.
+        earlier: The same at an earlier step, `(num_classes,)`.
+    """
+    never = np.flatnonzero(counts == 0)
+    new = counts - earlier
+    share = earlier / max(earlier.sum(), 1.0)
+    # At its former rate at least 5 more samples would have come: chance leaves none in 1 of 148.
+    missed = np.flatnonzero((new == 0) & (earlier > 0) & (share * new.sum() >= 5))
+    if not len(never) and not len(missed):
+        return Finding("unseen", "ok", "All classes are seen", "Each class had samples of late.")
+    text = []
+    if len(never):
+        text.append(f"{len(never)} of {len(counts)} classes have had no sample yet.")
+    if len(missed):
+        text.append(
+            f"{len(missed)} classes had samples before and none while {new.sum():,.0f} samples of "
+            "others came."
+        )
+    return Finding(
+        "unseen",
+        "warning",
+        "Classes without samples",
+        " ".join(text),
+        "Check the class list against the labels, and that the data is shuffled over all classes.",
+        [(int(index), float(counts[index])) for index in [*missed, *never]][:MAX_CLASSES],
+    )
+
+
+def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -> Finding:
+    """Samples whose weight is at the cap or the floor.
+
+    Args:
+        density: Samples per bin, `(bins,)`.
+        weights: Weight of a sample in each bin, `(bins,)`.
+        max_weight: Cap of the weights, or None.
+    """
+    occupied = (density > 0) & np.isfinite(weights)
+    spread = weights[occupied].max() / weights[occupied].min() if occupied.any() else 1.0
+    # Weights are scaled to mean 1 after the cap: it shows in their ratio, not in their size.
+    if max_weight is None or max_weight == 1 or spread < 0.999 * max_weight**2:
+        largest = f"The largest weight is {spread:.1f} times the smallest."
+        return Finding("capped", "ok", "Weights are within their cap", largest)
+    at_cap = occupied & np.isclose(weights, weights[occupied].max(), rtol=1e-3)
+    at_floor = occupied & np.isclose(weights, weights[occupied].min(), rtol=1e-3)
+    up, down = density[at_cap].sum() / density.sum(), density[at_floor].sum() / density.sum()
+    much = up + down > 0.9
+    return Finding(
+        "capped",
+        "info",
+        "Weights at their cap",
+        f"{up:.0%} of the samples have the largest weight and {down:.0%} the smallest, "
+        f"{spread:.1f} times less: the cap of {max_weight:g} holds them there.",
+        "Nearly all samples are at one of the two ends: raise max_weight to tell them apart, or "
+        "lower density_exponent."
+        if much
+        else "",
+    )
+
+
+def crowded(density: np.ndarray) -> Finding:
+    """Nearly all samples are learned.
+
+    Args:
+        density: Samples per bin, `(bins,)`.
+    """
+    easy = share_below(density, EASY)
+    if easy < 0.95:
+        return Finding(
+            "crowded", "ok", "There is still something to learn", f"{easy:.0%} are easier than 0.1."
+        )
+    return Finding(
+        "crowded",
+        "info",
+        "Nearly everything is learned",
+        f"{easy:.0%} of the training samples are easier than {EASY}.",
+        "More epochs will mostly memorise what is left: compare with the validation metrics, and "
+        "stop early or add augmentation.",
+    )
+
+
+def not_balanced(balanced: bool) -> Finding:
+    """Whether the model is only observed.
+
+    Args:
+        balanced: Whether the model trains on balanced gradients.
+    """
+    if balanced:
+        return Finding("not_balanced", "ok", "Gradients are balanced", "The model trains on them.")
+    return Finding(
+        "not_balanced",
+        "info",
+        "Observed, not balanced",
+        "This model trains with a plain loss; its gradients are only shown.",
+        "Compile a gb_keras.GradientBalancedModel with gb_keras.GradientBalancedLoss to balance "
+        "them, and compare the two runs here.",
+    )

@@ -1,0 +1,182 @@
+"""What a gradient balance summary says of itself, so that readers know it: format version 1.
+
+Each summary is a tensor with the plugin name `gradient_balance`, the data class *tensor* and, as
+plugin content, a JSON object with the fields of `Content`. Its tag is `STATISTIC/KIND`. A model
+has one statistic for each balanced output, and two for a multi-label one: the entries verified as
+negatives and those verified as positives.
+
+| kind | shape | what it holds |
+|---|---|---|
+| `density` | `(bins,)` | samples per batch by gradient norm, all classes (moving average) |
+| `weights` | `(bins,)` | weight of a sample by gradient norm; NaN where no sample is |
+| `histogram` | `(num_rows, bins)` | the density of single classes, those of `histogram_classes` |
+| `histogram_classes` | `(num_rows,)` | int32, the classes of the rows |
+| `histogram_quantiles` | `(5, bins)` | over all classes, quantiles of a class's share in a bin |
+| `class_counts` | `(num_classes,)` | samples seen since the start |
+| `margins` | `(num_classes,)` | margin added to the logits in the training loss |
+| `mass_positive` | `(num_classes,)` | gradient per batch that pulls the logit up |
+| `mass_negative` | `(num_classes,)` | gradient per batch that pushes the logit down |
+| `mean_norms` | `(num_classes,)` | mean gradient norm of the class's samples |
+| `mean_weights` | `(num_classes,)` | mean weight of the class's samples |
+| `recalls` | `(num_classes,)` | recall in validation (in training where there is none) |
+| `num_skipped` | `()` | samples kept out for non-finite gradients since the start |
+| `loss` | `()` | the training loss, balanced |
+| `base_loss` | `()` | the training loss without balance |
+| `class_names` | `(num_names,)` | strings, the classes' names in order; step 0, 1, ... are pages |
+
+Numbers are float32 where nothing else is said. `histogram_quantiles` is written, and `histogram`
+limited to chosen classes, where a model has more classes than fit into an event (see `summary`).
+This module and those that read summaries import neither TensorFlow nor Keras.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+from tensorboard.compat.proto import summary_pb2
+
+PLUGIN_NAME = "gradient_balance"
+VERSION = 1
+
+VECTORS = (
+    "class_counts",
+    "margins",
+    "mass_positive",
+    "mass_negative",
+    "mean_norms",
+    "mean_weights",
+    "recalls",
+)
+SCALARS = ("num_skipped", "loss", "base_loss")
+KINDS = (
+    "density",
+    "weights",
+    "histogram",
+    "histogram_classes",
+    "histogram_quantiles",
+    *VECTORS,
+    *SCALARS,
+    "class_names",
+)
+# Of `histogram_quantiles`.
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What stands in the metadata of a summary.
+
+    Attributes:
+        kind: One of `KINDS`.
+        statistic: Name of the statistic.
+        num_classes: Number of classes.
+        bins: Number of bins on the gradient norm's range [0, 1].
+        balanced: Whether the model trains on balanced gradients, or is only observed.
+        multi_label: Whether every logit is a sample of its own.
+        density_exponent: How far a crowded bin is weighted down.
+        prior_strength: Scale of the class margin.
+        max_weight: Cap of a sample's weight, or None.
+        version: Version of the format.
+    """
+
+    kind: str
+    statistic: str
+    num_classes: int
+    bins: int
+    balanced: bool
+    multi_label: bool
+    density_exponent: float
+    prior_strength: float
+    max_weight: float | None
+    version: int = VERSION
+
+    def to_bytes(self) -> bytes:
+        """As plugin content: a JSON object."""
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Content":
+        """From plugin content.
+
+        Raises:
+            ValueError: Not the content of a gradient balance summary, or that of a newer version.
+
+        Example:
+            >>> content = Content("density", "output", 10, 30, True, False, 0.5, 1.0, 2.0)
+            >>> Content.from_bytes(content.to_bytes()) == content
+            True
+        """
+        try:
+            fields = json.loads(content)
+            version = int(fields["version"])
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(
+                "Expected the metadata of a gradient balance summary. Received something else: "
+                f"{content[:80]!r}. It was not written by gb_keras."
+            ) from None
+        if version > VERSION:
+            raise ValueError(
+                f"Expected summaries of format version {VERSION} at most. Received version "
+                f"{version}: a newer gb-keras wrote them. Upgrade gb-keras where TensorBoard runs."
+            )
+        try:
+            known = cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)})
+        except KeyError as missing:
+            raise ValueError(
+                f"Expected {missing} in the metadata of a gradient balance summary. Received "
+                f"{sorted(fields)}. The log is damaged, or gb_keras did not write it."
+            ) from None
+        if not (
+            isinstance(known.statistic, str)
+            and all(_is_count(size) for size in (known.num_classes, known.bins))
+            and (known.max_weight is None or isinstance(known.max_weight, (int, float)))
+        ):
+            raise ValueError(
+                "Expected a name, numbers of classes and bins, and a cap in the metadata of a "
+                f"gradient balance summary. Received {str(fields)[:200]}."
+            )
+        if known.kind not in KINDS:
+            raise ValueError(
+                f"Expected one of the kinds {', '.join(KINDS)}. Received {known.kind!r}."
+            )
+        return known
+
+
+def _is_count(value: object) -> bool:
+    # Nobody has more; a damaged number must not take all memory.
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000_000
+
+
+def fits(content: Content, kind: str, tensor: np.ndarray) -> bool:
+    """Whether a tensor has the type and the shape that its kind has (None: any length)."""
+    if kind == "class_names":
+        return tensor.dtype.kind in "OSU" and tensor.ndim == 1
+    shape: tuple[int | None, ...] = {
+        "density": (content.bins,),
+        "weights": (content.bins,),
+        "histogram": (None, content.bins),
+        "histogram_classes": (None,),
+        "histogram_quantiles": (len(QUANTILE_LEVELS), content.bins),
+        **dict.fromkeys(VECTORS, (content.num_classes,)),
+        **dict.fromkeys(SCALARS, ()),
+    }[kind]
+    return (
+        tensor.dtype.kind == ("i" if kind == "histogram_classes" else "f")
+        and tensor.ndim == len(shape)
+        and all(size in (None, real) for size, real in zip(shape, tensor.shape, strict=True))
+    )
+
+
+def tag(statistic: str, kind: str) -> str:
+    """Tag of a summary."""
+    return f"{statistic}/{kind}"
+
+
+def summary_metadata(content: Content) -> summary_pb2.SummaryMetadata:
+    """Metadata to write a summary with."""
+    return summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(
+            plugin_name=PLUGIN_NAME, content=content.to_bytes()
+        ),
+        data_class=summary_pb2.DATA_CLASS_TENSOR,
+    )

@@ -1,0 +1,116 @@
+/** What is shown when there is nothing to show: no data yet, an error, or problems with the data. */
+
+import { fill, h, nameElement } from "./dom.js";
+
+const EXAMPLE = `import gb_keras, keras
+
+(images, labels), _ = keras.datasets.mnist.load_data()
+model = keras.Sequential([
+    keras.layers.Rescaling(1 / 255),
+    keras.layers.Flatten(),
+    keras.layers.Dense(10),
+])
+model = gb_keras.GradientBalancedModel.from_model(model)
+model.compile(
+    optimizer="adam",
+    loss=gb_keras.GradientBalancedLoss(
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ),
+)
+model.fit(
+    images,
+    labels,
+    epochs=5,
+    callbacks=[gb_keras.callbacks.GradientBalanceTensorBoard("logs")],
+)
+`;
+
+export function emptyState() {
+  return h(
+    "section",
+    { class: "card notice", "data-testid": "empty-state", hidden: true },
+    h("h2", {}, "No gradient statistics yet"),
+    h(
+      "p",
+      {},
+      "None of the runs that TensorBoard reads holds data of this tab. Add the callback to ",
+      h("code", {}, "fit"),
+      ":",
+    ),
+    h(
+      "pre",
+      { class: "code" },
+      h("code", {}, 'callbacks=[gb_keras.callbacks.GradientBalanceTensorBoard("logs")]'),
+    ),
+    h("p", {}, "A complete example:"),
+    h("pre", { class: "code" }, h("code", {}, EXAMPLE)),
+    h(
+      "p",
+      {},
+      "Then start TensorBoard on the same directory, ",
+      h("code", {}, "tensorboard --logdir logs"),
+      ", and reload. A model that is not balanced can be observed with the same callback.",
+    ),
+  );
+}
+
+export function errorState(retry) {
+  const message = h("p", { class: "error-message", "data-testid": "error-message" });
+  const element = h(
+    "section",
+    {
+      class: "card notice notice-error",
+      "data-testid": "error-state",
+      role: "alert",
+      hidden: true,
+    },
+    h(
+      "h2",
+      {},
+      h("span", { class: "sign", "aria-hidden": "true" }, "▲ "),
+      "This could not be loaded",
+    ),
+    message,
+    h(
+      "button",
+      { type: "button", class: "primary", "data-testid": "retry", on: { click: retry } },
+      "Retry",
+    ),
+  );
+  return {
+    element,
+    show(text) {
+      message.textContent = text;
+      element.hidden = false;
+    },
+    hide() {
+      element.hidden = true;
+    },
+  };
+}
+
+/** Messages of the server about runs that it could not read in full. */
+export function problemBanner() {
+  const list = h("ul");
+  const element = h(
+    "section",
+    { class: "banner", "data-testid": "problems", role: "status", hidden: true },
+    h("strong", {}, "Problems with the data"),
+    list,
+  );
+  return {
+    element,
+    show(runs) {
+      const entries = runs.flatMap((run) =>
+        (run.problems ?? []).map((text) => ({ run: run.run, text })),
+      );
+      element.hidden = entries.length === 0;
+      const shown = entries.slice(0, 5);
+      fill(
+        list,
+        shown.map(({ run, text }) => h("li", {}, nameElement(run), ": ", text)),
+        entries.length > shown.length && h("li", {}, `and ${entries.length - shown.length} more`),
+      );
+    },
+  };
+}

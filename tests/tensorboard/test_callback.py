@@ -1,0 +1,244 @@
+"""The callback: the right steps, once each, whatever else happens to a training."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util import tensor_util
+
+import gb_keras
+from gb_keras.callbacks import FILE_SUFFIX, GradientBalanceTensorBoard
+from tests.replicas import two_replicas
+
+RNG = np.random.default_rng(5)
+FEATURES = RNG.normal(0, 1, (40, 6)).astype(np.float32)
+LABELS = np.arange(40) % 4
+
+
+def compiled(cls=gb_keras.GradientBalancedModel, **options):
+    inputs = keras.Input((6,))
+    model = cls(inputs, keras.layers.Dense(4)(inputs))
+    base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    balanced = cls is gb_keras.GradientBalancedModel
+    loss = gb_keras.GradientBalancedLoss(base) if balanced else base
+    model.compile("adam", loss=loss, **options)
+    return model
+
+
+def fit(model, *callbacks, **options):
+    options = {"batch_size": 4, "epochs": 3, "shuffle": False, "verbose": 0, **options}
+    return model.fit(FEATURES, LABELS, callbacks=list(callbacks), **options)
+
+
+def series(log_dir, tag):
+    """Steps and values of a tag, in the order in which they are in the files."""
+    found = []
+    for name in sorted(os.listdir(log_dir)):
+        if name.endswith(FILE_SUFFIX):
+            for event in EventFileLoader(os.path.join(log_dir, name)).Load():
+                for value in event.summary.value:
+                    if value.tag == tag:
+                        found.append((event.step, tensor_util.make_ndarray(value.tensor)))
+    return found
+
+
+def steps(log_dir, tag="output/density"):
+    return [step for step, _ in series(log_dir, tag)]
+
+
+@pytest.mark.parametrize("cls", [gb_keras.GradientBalancedModel, keras.Model])
+@pytest.mark.parametrize(
+    ("update_freq", "steps_per_execution", "expected"),
+    [
+        ("epoch", 1, [10, 20, 30]),
+        ("epoch", 4, [10, 20, 30]),
+        (1, 1, list(range(1, 31))),
+        (4, 1, [4, 8, 10, 12, 16, 20, 24, 28, 30]),
+        # Keras tells of the last of the steps that it executes at once.
+        (4, 5, [5, 10, 15, 20, 25, 30]),
+        (7, 5, [10, 15, 20, 25, 30]),
+        (100, 1, [10, 20, 30]),
+    ],
+)
+def test_steps(tmp_path, cls, update_freq, steps_per_execution, expected):
+    model = compiled(cls, steps_per_execution=steps_per_execution)
+    fit(model, GradientBalanceTensorBoard(tmp_path, update_freq))
+    assert steps(tmp_path) == expected
+
+
+def test_what_is_written_is_what_the_model_has_and_keras_reports(tmp_path):
+    model = compiled()
+    history = fit(model, GradientBalanceTensorBoard(tmp_path)).history
+    histogram = series(tmp_path, "output/histogram")[-1][1]
+    np.testing.assert_array_equal(histogram, model.gradient_density.histogram.numpy())
+    for name in ("loss", "base_loss"):
+        written = [float(value) for _, value in series(tmp_path, f"output/{name}")]
+        np.testing.assert_allclose(written, history[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize("update_freq", ["epoch", 3, 5])
+def test_recalls_are_those_of_the_validation(tmp_path, validation, update_freq):
+    model = compiled(metrics=[gb_keras.metrics.BalancedAccuracy()])
+    options = {"validation_data": (FEATURES[:8], LABELS[:8])} if validation else {}
+    fit(model, GradientBalanceTensorBoard(tmp_path, update_freq), epochs=2, **options)
+    found = series(tmp_path, "output/recalls")
+    assert [step for step, _ in found] == [10, 20]
+    if validation:
+        hits = model.predict(FEATURES[:8], verbose=0).argmax(1) == LABELS[:8]
+        expected = [hits[LABELS[:8] == label].mean() for label in range(4)]
+        np.testing.assert_allclose(found[-1][1], expected)
+
+
+def test_training_is_the_same_with_it(tmp_path):
+    weights = []
+    for callbacks in ([], [GradientBalanceTensorBoard(tmp_path, update_freq=1)]):
+        keras.utils.set_random_seed(2)
+        model = compiled()
+        fit(model, *callbacks)
+        weights.append(model.get_weights())
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_second_fit_goes_on_and_a_new_model_begins_anew(tmp_path):
+    model = compiled()
+    fit(model, GradientBalanceTensorBoard(tmp_path), epochs=1)
+    fit(model, GradientBalanceTensorBoard(tmp_path), epochs=2)
+    assert steps(tmp_path) == [10, 20, 30]
+    fit(compiled(), GradientBalanceTensorBoard(tmp_path), epochs=1)
+    assert steps(tmp_path) == [10, 20, 30, 10]
+
+
+def test_names_are_written_once(tmp_path):
+    model = compiled()
+    for _ in range(2):
+        fit(model, GradientBalanceTensorBoard(tmp_path, class_names=list("abcd")), epochs=2)
+    [(step, names)] = series(tmp_path, "output/class_names")
+    assert step == 0
+    assert [name.decode() for name in names] == list("abcd")
+
+
+KILLED = """
+import os, signal, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras
+from tests.tensorboard.test_callback import *
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+keras.utils.set_random_seed(3)
+model = compiled()
+backup = keras.callbacks.BackupAndRestore(sys.argv[1] + "_backup")
+callback = GradientBalanceTensorBoard(sys.argv[1], update_freq=3)
+fit(model, *([callback, backup] if sys.argv[3] == "before" else [backup, callback]), Kill())
+"""
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_resumed_training_writes_no_step_twice_and_none_too_few(tmp_path, order):
+    log_dir = tmp_path / "logs"
+
+    def run(kill_at):
+        arguments = [sys.executable, "-c", textwrap.dedent(KILLED), log_dir, str(kill_at), order]
+        return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+    killed = run(17)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert steps(log_dir) == [3, 6, 9, 10, 12, 15]
+    resumed = run(-1)
+    assert resumed.returncode == 0, resumed.stderr
+    # Steps 11 to 17 were trained a second time.
+    assert steps(log_dir) == [3, 6, 9, 10, 12, 15, 18, 20, 21, 24, 27, 30]
+
+
+def test_beside_the_callback_of_keras(tmp_path):
+    model = compiled()
+    fit(
+        model,
+        keras.callbacks.TensorBoard(tmp_path),
+        GradientBalanceTensorBoard(tmp_path),
+        validation_data=(FEATURES, LABELS),
+    )
+    assert {"train", "validation"} < set(os.listdir(tmp_path))
+    assert steps(tmp_path) == [10, 20, 30]
+
+
+def test_two_replicas(tmp_path):
+    with two_replicas().scope():
+        model = compiled()
+    fit(model, GradientBalanceTensorBoard(tmp_path))
+    assert steps(tmp_path) == [10, 20, 30]
+    total = sum(value.sum() for _, value in series(tmp_path, "output/class_counts")[-1:])
+    assert total == 3 * 40
+
+
+def test_only_the_chief_writes(tmp_path, monkeypatch):
+    model = compiled()
+    extended = type(model.distribute_strategy.extended)
+    monkeypatch.setattr(extended, "should_save_summary", property(lambda self: False))
+    fit(model, GradientBalanceTensorBoard(tmp_path / "logs"))
+    assert not (tmp_path / "logs").exists()
+
+
+def test_several_outputs_and_multi_label(tmp_path):
+    inputs = keras.Input((6,))
+    model = gb_keras.GradientBalancedModel(
+        inputs,
+        [
+            keras.layers.Dense(4, activation="softmax", name="kind")(inputs),
+            keras.layers.Dense(3, activation="sigmoid", name="marks")(inputs),
+        ],
+    )
+    model.compile(
+        "adam",
+        loss=[
+            gb_keras.GradientBalancedLoss(),
+            gb_keras.GradientBalancedLoss("binary_crossentropy"),
+        ],
+    )
+    marks = (RNG.random((40, 3)) < 0.5).astype(np.float32)
+    callback = GradientBalanceTensorBoard(tmp_path)
+    history = model.fit(FEATURES, [LABELS, marks], batch_size=4, verbose=0, callbacks=[callback])
+    for name in ("kind", "marks/negatives", "marks/positives"):
+        assert steps(tmp_path, f"{name}/histogram") == [10]
+    [(_, loss)] = series(tmp_path, "kind/base_loss")
+    assert float(loss) == pytest.approx(history.history["kind_base_loss"][0], rel=1e-6)
+
+
+def test_plain_summaries_are_an_option(tmp_path):
+    fit(compiled(), GradientBalanceTensorBoard(tmp_path / "with"))
+    fit(compiled(), GradientBalanceTensorBoard(tmp_path / "without", plain_summaries=False))
+    tag = "gradient_balance/output/gradient_norm"
+    assert steps(tmp_path / "with", tag) == [10, 20, 30]
+    assert steps(tmp_path / "without", tag) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"update_freq": 0}, "at least 1"),
+        ({"update_freq": "batch"}, "at least 1"),
+        ({"update_freq": True}, "at least 1"),
+        ({"classes": ["a"]}, "which are not given"),
+        ({"classes": ["e"], "class_names": list("abcd")}, "among class_names"),
+        ({"classes": "a", "class_names": list("abcd")}, "to be a list"),
+    ],
+)
+def test_wrong_arguments(tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        GradientBalanceTensorBoard(tmp_path, **options)
+
+
+def test_a_wrong_number_of_names_is_seen_at_the_first_batch(tmp_path):
+    with pytest.raises(ValueError, match="the 4 names of the classes"):
+        fit(compiled(), GradientBalanceTensorBoard(tmp_path, class_names=["a"]))

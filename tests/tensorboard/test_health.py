@@ -1,0 +1,103 @@
+"""The checks of a training's health, on distributions made by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gb_keras.tensorboard import health
+
+# Ten bins: most samples are learned, and a clump sits at norm 1.
+NOISY = np.array([60.0, 10.0, 4.0, 2.0, 1.0, 1.0, 1.0, 2.0, 4.0, 15.0])
+HEALTHY = np.array([60.0, 20.0, 8.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.3, 0.2])
+UNTRAINED = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 9.0, 90.0])
+
+
+def test_shares_by_hand():
+    # 6 + a quarter of 2 samples of 10.
+    assert health.share_below(np.array([6.0, 2.0, 1.0, 1.0]), 0.3125) == pytest.approx(0.65)
+    assert health.share_below(np.zeros(4), 0.5) == 0
+    density = np.array([8.0, 2.0])
+    # Gradients 8 * 0.25 and 2 * 0.75; with weights 2 * 0.5 and 1.5 * 2.
+    before, after = health.gradient_shares(density, np.array([0.5, 2.0]), 0.5)
+    assert before == pytest.approx(2 / 3.5)
+    assert after == pytest.approx(1 / 4)
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=50),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_shares_grow_with_the_norm(density, first, second):
+    low, high = sorted((first, second))
+    shares = [health.share_below(np.array(density), norm) for norm in (low, high)]
+    assert 0 <= shares[0] <= shares[1] <= 1 + 1e-9
+
+
+def test_words():
+    weights = np.array([0.5] * 5 + [2.0] * 5)
+    text = health.in_words(HEALTHY, weights, balanced=True)
+    # 60 of 100 samples; gradients 3 of 11.56 before; half of 3 of 9.42 after.
+    gradient = HEALTHY * (np.arange(10) + 0.5) / 10
+    after = gradient[0] * 0.5 / (gradient * weights).sum()
+    assert text == (
+        "60% of the samples are easier than 0.1; weights cut their share of the gradient from "
+        f"{gradient[0] / gradient.sum():.0%} to {after:.0%}."
+    )
+    assert "raise" in health.in_words(HEALTHY, weights[::-1], balanced=True)
+    assert "not balanced" in health.in_words(HEALTHY, weights, balanced=False)
+    assert health.in_words(np.zeros(3), np.ones(3), True) == "No sample has been counted yet."
+
+
+def test_a_bump_at_norm_1_is_a_sign_of_noise_and_nothing_else_is():
+    rows = np.stack([HEALTHY, NOISY, NOISY / 3])
+    found = health.noise(NOISY, rows, np.array([7, 8, 9]))
+    assert found.severity == "warning"
+    assert [index for index, _ in found.classes] == [8, 9]
+    assert found.classes[0][1] == pytest.approx(0.15)
+    for density in (HEALTHY, UNTRAINED, np.zeros(10)):
+        assert health.noise(density, rows, np.arange(3)).severity == "ok"
+
+
+def test_classes_without_samples():
+    earlier = np.array([1000.0, 500.0, 10.0, 0.0, 2.0])
+    now = np.array([2000.0, 500.0, 20.0, 0.0, 2.0])
+    found = health.unseen(now, earlier)
+    assert found.severity == "warning"
+    # Class 1 had a third of the samples, and none of the last 1,010. Class 4 had 2: it may be
+    # chance that none came.
+    assert found.classes == [(1, 500.0), (3, 0.0)]
+    assert "1 of 5 classes have had no sample yet" in found.text
+    assert health.unseen(now[:1], earlier[:1]).severity == "ok"
+
+
+def test_weights_at_their_cap():
+    weights = np.array([0.5] + [1.0] * 4 + [2.0] * 5)
+    found = health.capped(HEALTHY, weights, 2.0)
+    assert found.severity == "info"
+    assert found.text.startswith("4% of the samples have the largest weight and 60% the smallest")
+    assert health.capped(HEALTHY, np.linspace(0.8, 1.2, 10), 2.0).severity == "ok"
+    assert health.capped(HEALTHY, weights, None).severity == "ok"
+    assert health.capped(np.zeros(10), np.full(10, np.nan), 2.0).severity == "ok"
+
+
+@pytest.mark.parametrize(
+    ("finding", "severity"),
+    [
+        (health.skipped(0, 100), "ok"),
+        (health.skipped(3, 97), "warning"),
+        (health.crowded(HEALTHY), "ok"),
+        (health.crowded(np.array([99.0, 1.0] + [0.0] * 8)), "info"),
+        (health.not_balanced(True), "ok"),
+        (health.not_balanced(False), "info"),
+    ],
+)
+def test_the_other_checks(finding, severity):
+    assert finding.severity == severity
+    # Who is told of something is told what to do.
+    assert bool(finding.advice) == (severity != "ok")
+
+
+def test_skipped_samples_are_given_as_a_share():
+    assert "3.00%" in health.skipped(3, 97).text

@@ -1,0 +1,402 @@
+"""The plugin in a real TensorBoard, with both of its data servers."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorboard.compat.proto import summary_pb2
+
+from gb_keras.tensorboard import metadata, views
+from tests.tensorboard.conftest import NAMES, Board
+
+MANY = 'many "><script>alert(1)<' + "/script>"
+
+
+@pytest.fixture(scope="module", params=["true", "false"], ids=["rust", "python"])
+def board(request, logs):
+    with Board(logs, request.param) as board:
+        board.wait_for(3)
+        yield board
+
+
+def of(run, **arguments):
+    return {"run": run, "statistic": "output", **arguments}
+
+
+def test_runs(board):
+    runs = {run["run"]: run for run in board.get("runs")["runs"]}
+    assert set(runs) == {"balanced", "noise", MANY}
+    assert not any(run["problems"] for run in runs.values())
+    [described] = runs["balanced"]["statistics"]
+    described.pop("last_wall_time")
+    assert described == {
+        "name": "output",
+        "num_classes": 5,
+        "bins": 30,
+        "balanced": True,
+        "multi_label": False,
+        "max_weight": 2.0,
+        "density_exponent": 0.5,
+        "prior_strength": 1.0,
+        "last_step": 48,
+    }
+    assert not runs["noise"]["statistics"][0]["balanced"]
+
+
+def test_series(board):
+    series = board.get("series", **of("balanced"))
+    assert series["steps"] == [12, 24, 36, 48]
+    assert np.shape(series["density"]) == (4, 30)
+    # Samples per batch: 600 samples in 12 batches.
+    np.testing.assert_allclose(np.sum(series["density"], axis=1), 50, rtol=1e-4)
+    assert series["loss"][0] > series["loss"][-1] > 0
+    assert series["skipped"] == [0, 0, 0, 0]
+    weights = np.array(series["weights"][-1], float)
+    density = np.array(series["density"][-1])
+    # Weights have mean 1 over the samples; where no sample is there is no weight.
+    assert np.nansum(weights * density) / density.sum() == pytest.approx(1, rel=1e-3)
+    assert np.isnan(weights).any() == (density == 0).any()
+    noise = board.get("series", **of("noise", max_steps=5))
+    assert noise["steps"] == [12, 48, 84, 108, 144]
+    assert noise["loss"] == noise["base_loss"]
+
+
+def test_a_class_over_steps(board):
+    series = board.get("series", **of("balanced", **{"class": 1}))
+    assert series["name"] == NAMES[1]
+    assert np.shape(series["density"]) == (4, 30)
+    assert series["count"] == sorted(series["count"])
+    assert all(margin < 0 for margin in series["margin"])
+    assert all(0 <= recall <= 1 for recall in series["recall"])
+    # Not among the rows that are written of 1,000 classes.
+    empty = board.get("series", **of(MANY, **{"class": 500}))
+    assert empty["density"] == [None, None]
+    assert empty["count"] == [0, 0]
+
+
+def test_one_step(board):
+    step = board.get("step", **of("balanced", step=30))
+    assert step["step"] == 24
+    assert [row["name"] for row in step["rows"]] == NAMES
+    rows = np.array([row["density"] for row in step["rows"]])
+    np.testing.assert_allclose(rows.sum(0), step["density"], rtol=1e-4, atol=1e-6)
+    assert step["sentence"].endswith("%.")
+    assert step["quantiles"] is None
+    many = board.get("step", **of(MANY))
+    assert many["step"] == 24
+    assert len(many["rows"]) == 20
+    assert np.shape(many["quantiles"]["share"]) == (5, 30)
+
+
+def test_the_table_of_classes(board):
+    table = board.get("classes", **of("balanced"))
+    counts = [row["count"] for row in table["rows"]]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == 4 * 600
+    assert {row["name"] for row in table["rows"]} == set(NAMES)
+    for row in table["rows"]:
+        assert row["mass"] == pytest.approx(row["mass_positive"] + row["mass_negative"], rel=1e-4)
+        assert row["positive_share"] == pytest.approx(row["mass_positive"] / row["mass"], rel=1e-4)
+        assert row["group"] == ("many" if row["count"] > 100 else "medium")
+    upward = board.get("classes", **of("balanced", sort="mean_norm", order="asc", page_size=2))
+    assert upward["num_pages"] == 3
+    norms = [row["mean_norm"] for row in upward["rows"]]
+    assert norms == sorted(norms)
+    found = board.get("classes", **of(MANY, search="SPECIES 99", page_size=5, page=2))
+    assert found["matching"] == 11
+    assert found["page"] == 2
+    assert len(found["rows"]) == 5
+    assert {row["group"] for row in found["rows"]} == {"few"}
+    beyond = board.get("classes", **of(MANY, page=10_000))
+    assert beyond["page"] == beyond["num_pages"] == 20
+    earlier = board.get("classes", **of("balanced", step=12))
+    assert sum(row["count"] for row in earlier["rows"]) == 600
+
+
+def test_a_plain_model_has_no_recalls(board):
+    assert "recall" not in board.get("classes", **of("noise"))["columns"]
+    assert "recall" in board.get("classes", **of("balanced"))["columns"]
+
+
+def test_the_ranking(board):
+    ranking = board.get("ranking", **of("balanced", column="margin"))
+    margins = [point["mean"] for point in ranking["points"]]
+    # In the order of the counts, whose logarithms they are.
+    assert margins == sorted(margins, reverse=True)
+    assert {point["name"] for point in ranking["points"]} == set(NAMES)
+    many = board.get("ranking", **of(MANY, column="count"))["points"]
+    assert len(many) == views.MAX_POINTS
+    assert sum(point["num_classes"] for point in many) == 1000
+    assert [point["rank"] for point in many] == list(range(0, 1000, 2))
+    assert many[0]["max"] >= many[0]["mean"] >= many[0]["min"]
+    assert many[0]["class"] is None
+
+
+def test_health(board):
+    findings = {f["kind"]: f for f in board.get("health", **of("noise"))["findings"]}
+    assert findings["noise"]["severity"] == "warning"
+    assert findings["not_balanced"]["severity"] == "info"
+    assert findings["skipped"]["severity"] == "ok"
+    assert findings["noise"]["classes"][0]["name"] in NAMES
+    many = {f["kind"]: f for f in board.get("health", **of(MANY))["findings"]}
+    assert many["unseen"]["severity"] == "warning"
+    assert len(many["unseen"]["classes"]) == 20
+
+
+@pytest.mark.parametrize("table", ["classes", "series", "step"])
+def test_downloads(board, table):
+    status, headers, body = board.ask("download", **of("balanced", table=table, format="csv"))
+    assert status == 200
+    assert headers.get_content_type() == "text/csv"
+    assert headers["Content-Disposition"] == f'attachment; filename="gradient_balance_{table}.csv"'
+    rows = list(csv.reader(io.StringIO(body.decode())))
+    assert len({len(row) for row in rows}) == 1
+    if table == "classes":
+        # No spreadsheet takes a name for a formula.
+        assert "'=cat" in [row[1] for row in rows]
+    as_json = board.get("download", **of("balanced", table=table, format="json"))
+    assert as_json["run"] == "balanced"
+    assert headers["X-Num-Pages"] == "1"
+
+
+def test_unchanged_answers_are_not_sent_again(board):
+    _, headers, _ = board.ask("series", **of("balanced"))
+    again = {"If-None-Match": headers["ETag"]}
+    status, _, body = board.ask("series", headers=again, **of("balanced"))
+    assert status == 304
+    assert not body
+    assert board.ask("series", headers=again, **of("noise"))[0] == 200
+
+
+WRONG = {
+    "no run": (400, "step", {"statistic": "output"}),
+    "unknown run": (404, "step", of("nowhere")),
+    "unknown statistic": (404, "step", {"run": "balanced", "statistic": "<script>"}),
+    "negative step": (400, "step", of("balanced", step=-1)),
+    "step in words": (400, "step", of("balanced", step="last")),
+    "endless step": (400, "step", of("balanced", step="9" * 400)),
+    "unknown class": (404, "series", of("balanced", **{"class": 5})),
+    "class in words": (400, "series", of("balanced", **{"class": "1_0"})),
+    "unknown column": (400, "classes", of("balanced", sort="__class__")),
+    "unknown order": (400, "classes", of("balanced", order="up")),
+    "page 0": (400, "classes", of("balanced", page=0)),
+    "huge page": (400, "classes", of("balanced", page_size=100_000)),
+    "many steps": (400, "series", of("balanced", max_steps=501)),
+    "unknown table": (400, "download", of("balanced", table="../../etc/passwd")),
+    "unknown format": (400, "download", of("balanced", format="exe")),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_questions_are_answered_in_words(board, case):
+    expected, path, arguments = WRONG[case]
+    status, headers, body = board.ask(path, **arguments)
+    assert status == expected
+    assert headers.get_content_type() == "application/json"
+    assert "Expected" in body["error"]
+    assert "Traceback" not in body["error"]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    path=st.sampled_from(["runs", "series", "step", "classes", "ranking", "health", "download"]),
+    arguments=st.dictionaries(
+        st.sampled_from(
+            ["run", "statistic", "step", "class", "sort", "order", "page", "page_size", "search"]
+        )
+        | st.sampled_from(
+            ["column", "order_by", "many", "few", "table", "format", "max_steps", "experiment"]
+        ),
+        st.one_of(
+            st.text(max_size=20),
+            st.integers().map(str),
+            st.sampled_from(["balanced", "output", MANY, "count", "csv", "json", "name"]),
+        ),
+    ),
+)
+def test_no_question_breaks_it(board, path, arguments):
+    text = {name: value.encode("utf-8", "replace").decode() for name, value in arguments.items()}
+    status, headers, body = board.ask(path, **text)
+    assert status in (200, 400, 404)
+    if headers.get_content_type() == "application/json":
+        assert ("error" in body) == (status != 200)
+
+
+def test_static_files_have_their_types(board):
+    for name, kind in (("index.js", "text/javascript"), ("style.css", "text/css")):
+        status, headers, body = board.ask(f"static/{name}")
+        assert (status, headers.get_content_type()) == (200, kind)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert body
+    status, headers, body = board.ask("static/plotly.min.js")
+    assert status == 200
+    assert "max-age" in headers["Cache-Control"]
+    assert b"plotly" in body[:200].lower()
+    assert board.ask("static/../plugin.py")[0] == 404
+    assert board.ask("static/%2e%2e/plugin.py")[0] == 404
+
+
+def write(log_dir, tag, tensor, content, step=0):
+    plugin_data = summary_pb2.SummaryMetadata.PluginData(
+        plugin_name=metadata.PLUGIN_NAME, content=content
+    )
+    described = summary_pb2.SummaryMetadata(
+        plugin_data=plugin_data, data_class=summary_pb2.DATA_CLASS_TENSOR
+    )
+    with tf.summary.create_file_writer(str(log_dir)).as_default():
+        tf.summary.write(tag, tensor, step=step, metadata=described.SerializeToString())
+
+
+def content(kind, **changes):
+    fields = {
+        "kind": kind,
+        "statistic": "output",
+        "num_classes": 3,
+        "bins": 4,
+        "balanced": True,
+        "multi_label": False,
+        "density_exponent": 0.5,
+        "prior_strength": 1.0,
+        "max_weight": 2.0,
+        "version": metadata.VERSION,
+    }
+    return json.dumps({**fields, **changes}).encode()
+
+
+@pytest.fixture(scope="module", params=["true", "false"], ids=["rust", "python"])
+def strange(request, tmp_path_factory, logs):
+    folder = tmp_path_factory.mktemp("strange")
+    density = np.ones(4, np.float32)
+    write(folder / "newer", "output/density", density, content("density", version=99))
+    write(folder / "not_ours", "output/density", density, b"\xff\x00")
+    write(folder / "list", "output/density", density, b"[1, 2]")
+    write(folder / "no_field", "output/density", density, b'{"version": 1}')
+    write(folder / "sizes", "output/density", density, content("density", bins="many"))
+    write(folder / "unknown_kind", "output/density", density, content("entropy"))
+    write(folder / "shape", "output/density", np.ones((2, 9), np.float32), content("density"))
+    write(folder / "text", "output/density", np.array(["a", "b"], object), content("density"))
+    write(folder / "no_density", "output/margins", np.ones(3, np.float32), content("margins"))
+    write(folder / "bare", "output/density", density, content("density"))
+    for value in (np.nan, np.inf):
+        run = folder / f"values_{value}"
+        write(run, "output/density", np.full(4, value, np.float32), content("density"))
+        write(run, "output/class_counts", np.full(3, value, np.float32), content("class_counts"))
+    long = folder / "long_names"
+    write(long, "output/density", density, content("density"))
+    names = np.array(["x" * 10_000, "\u202egnp.exe", "\ud7ff"], object)
+    write(long, "output/class_names", names, content("class_names"))
+    # A run that was killed while it wrote: its file ends in the middle of an event.
+    [file] = (logs / "balanced").iterdir()
+    (folder / "cut").mkdir()
+    (folder / "cut" / file.name).write_bytes(file.read_bytes()[:-5000])
+    with Board(folder, request.param) as board:
+        board.wait_for(14)
+        yield board
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ("newer", "Upgrade gb-keras"),
+        ("not_ours", "not written by gb_keras"),
+        ("list", "not written by gb_keras"),
+        ("no_field", "in the metadata"),
+        ("sizes", "in the metadata"),
+        ("unknown_kind", "kinds"),
+        ("no_density", "density"),
+    ],
+)
+def test_what_cannot_be_read_is_said(strange, run, said):
+    [found] = [each for each in strange.get("runs")["runs"] if each["run"] == run]
+    assert not found["statistics"]
+    [problem] = found["problems"]
+    assert said in problem
+
+
+@pytest.mark.parametrize("run", ["shape", "text"])
+def test_tensors_that_are_something_else(strange, run):
+    status, _, body = strange.ask("series", **of(run))
+    assert status == 404
+    assert "Expected densities" in body["error"]
+
+
+@pytest.mark.parametrize("run", ["bare", "values_nan", "values_inf", "long_names", "cut"])
+@pytest.mark.parametrize("path", ["series", "step", "classes", "ranking", "health", "download"])
+def test_what_is_missing_or_not_a_number_breaks_nothing(strange, run, path):
+    strange.get(path, **of(run))
+
+
+def test_names_are_cut_and_kept_apart(strange):
+    names = {
+        row["class"]: row["name"] for row in strange.get("classes", **of("long_names"))["rows"]
+    }
+    assert len(names[0]) == 200
+    assert names[1] == "\u202egnp.exe"
+
+
+def test_the_cut_run_has_its_earlier_steps(strange):
+    assert strange.get("series", **of("cut"))["steps"][:3] == [12, 24, 36]
+
+
+def test_an_empty_directory(tmp_path):
+    with Board(tmp_path, "true") as board:
+        assert board.get("runs")["runs"] == []
+
+
+@pytest.mark.parametrize("load_fast", ["true", "false"])
+def test_two_hundred_steps_are_kept_with_each_server(tmp_path, load_fast):
+    density = np.ones(4, np.float32)
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        for step in range(1000):
+            tf.summary.write(
+                "output/density",
+                density,
+                step=step,
+                metadata=metadata.summary_metadata(
+                    metadata.Content.from_bytes(content("density"))
+                ).SerializeToString(),
+            )
+    with Board(tmp_path, load_fast) as board:
+        board.wait_for(1)
+        steps = board.get("series", **of(".", max_steps=500))["steps"]
+    assert len(steps) == 200
+    assert steps[-1] == 999
+
+
+def test_tensorboard_starts_with_it_without_tensorflow_and_fast(board):
+    # The board of all these tests runs without TensorFlow, with the plugin from its entry point.
+    assert not any("Traceback" in line for line in board.said)
+    program = """
+        import sys, time
+        from tensorboard import default
+        [entry] = [e for e in default._iter_entry_points("tensorboard_plugins")
+                   if e.name == "gradient_balance"]
+        start = time.perf_counter()
+        entry.load()
+        print(time.perf_counter() - start)
+        assert not {"tensorflow", "keras", "plotly"} & set(sys.modules)
+        import gb_keras
+        gb_keras.GradientBalancedLoss
+        assert "keras" in sys.modules
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # On a busy machine; `benchmarks.dashboard` measures it properly.
+    assert float(done.stdout) < 0.5

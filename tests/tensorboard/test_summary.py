@@ -1,0 +1,202 @@
+"""What is written: right, complete, and small."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util import tensor_util
+
+import gb_keras
+from gb_keras.tensorboard import metadata, snapshot, summary
+
+MULTI_LABEL = gb_keras.GradientBalancedLoss("binary_crossentropy")
+
+
+def statistic_of(num_classes, bins=30, multi_label=False, seed=0):
+    """A statistic with random content and a watched mass."""
+    random = np.random.default_rng(seed)
+    statistic = gb_keras.GradientDensity(bins, 0.99, multi_label)
+    statistic.watch()
+    statistic.build(num_classes)
+    histogram = random.gamma(0.3, size=statistic.histogram.shape).astype(np.float32)
+    statistic.histogram.assign(histogram)
+    statistic.class_counts.assign(np.floor(histogram.sum(-1) * 100))
+    statistic.mass.value.assign(random.gamma(1.0, size=(2, num_classes)))
+    return statistic
+
+
+def events(folder):
+    return [
+        event
+        for file in sorted(folder.iterdir())
+        for event in EventFileLoader(str(file)).Load()
+        if event.HasField("summary")
+    ]
+
+
+def written(folder, taken, names=None, recalls=None, **options):
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        for each in taken:
+            summary.gradient_balance(each, step=3, **options)
+            if names is not None:
+                summary.class_names(each, names)
+            if recalls is not None:
+                summary.class_recalls(each, recalls, step=3)
+    return {
+        event.summary.value[0].tag: tensor_util.make_ndarray(event.summary.value[0].tensor)
+        for event in events(folder)
+    }
+
+
+def test_all_classes_are_written_where_they_are_few(tmp_path):
+    statistic = statistic_of(10)
+    loss = gb_keras.GradientBalancedLoss()
+    taken = snapshot.take("output", loss, statistic, balanced=True)
+    recalls = np.linspace(0, 1, 10)
+    scalars = {"loss": 1.5, "base_loss": 2.5}
+    tensors = written(tmp_path, taken, list("abcdefghij"), recalls, scalars=scalars)
+    histogram = statistic.histogram.numpy()
+    expected = {
+        "density": histogram.sum(0),
+        "histogram": histogram,
+        "histogram_classes": np.arange(10),
+        "class_counts": statistic.class_counts.numpy(),
+        "mass_positive": statistic.mass.value.numpy()[0],
+        "mass_negative": statistic.mass.value.numpy()[1],
+        "recalls": recalls,
+        "num_skipped": 0,
+        **scalars,
+    }
+    for kind, values in expected.items():
+        np.testing.assert_allclose(tensors[f"output/{kind}"], values, rtol=1e-6)
+    # By hand: weights rho^-1/2 of mean 1, capped to [1/2, 2], of mean 1 again.
+    rho = histogram.sum(0).astype(float)
+    weights = rho**-0.5
+    weights *= rho.sum() / (weights * rho).sum()
+    weights = np.clip(weights, 0.5, 2)
+    weights *= rho.sum() / (weights * rho).sum()
+    np.testing.assert_allclose(tensors["output/weights"], weights, rtol=1e-5)
+    samples = histogram.sum(1)
+    np.testing.assert_allclose(tensors["output/mean_weights"], histogram @ weights / samples, 1e-5)
+    norms = histogram @ ((np.arange(30) + 0.5) / 30) / samples
+    np.testing.assert_allclose(tensors["output/mean_norms"], norms, rtol=1e-5)
+    prior = statistic.class_counts.numpy() + 0.5
+    np.testing.assert_allclose(tensors["output/margins"], np.log(prior / prior.sum()), rtol=1e-5)
+    assert [name.decode() for name in tensors["output/class_names"]] == list("abcdefghij")
+    assert "output/histogram_quantiles" not in tensors
+
+
+def test_of_many_classes_some_are_written_and_quantiles_of_all(tmp_path):
+    statistic = statistic_of(1000)
+    [taken] = snapshot.take("output", gb_keras.GradientBalancedLoss(), statistic, True)
+    tensors = written(tmp_path, [taken], classes=[500, 3])
+    order = np.argsort(statistic.mass.value.numpy().sum(0))
+    rows = sorted({500, 3, *order[:10], *order[-10:]})
+    np.testing.assert_array_equal(tensors["output/histogram_classes"], rows)
+    np.testing.assert_array_equal(tensors["output/histogram"], statistic.histogram.numpy()[rows])
+    shares = statistic.histogram.numpy()
+    shares = shares / shares.sum(1, keepdims=True)
+    np.testing.assert_allclose(
+        tensors["output/histogram_quantiles"],
+        np.quantile(shares, metadata.QUANTILE_LEVELS, axis=0),
+        rtol=1e-4,
+        atol=1e-7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "bins"), [(10, 30), (200, 30), (20_000, 30), (20_000, 1000), (200, 1000)]
+)
+@pytest.mark.parametrize("name", ["a name", "名" * 10_000])
+def test_an_event_stays_below_256_kib(tmp_path, num_classes, bins, name):
+    statistic = statistic_of(num_classes, bins)
+    loss = gb_keras.GradientBalancedLoss(bins=bins)
+    [taken] = snapshot.take("output", loss, statistic, balanced=True)
+    names = [f"{index} {name}" for index in range(num_classes)]
+    classes = range(min(num_classes, summary.max_chosen(bins)))
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        summary.gradient_balance(taken, step=1, classes=classes)
+        summary.class_recalls(taken, np.ones(num_classes), step=1)
+        summary.class_names(taken, names)
+    found = events(tmp_path)
+    sizes = {event.summary.value[0].tag: event.ByteSize() for event in found}
+    assert max(event.ByteSize() for event in found) < summary.MAX_EVENT_BYTES
+    assert sizes["output/class_counts"] == pytest.approx(4 * num_classes, abs=500)
+    pages = [event for event in found if event.summary.value[0].tag == "output/class_names"]
+    assert [event.step for event in pages] == list(range(len(pages)))
+    read = [
+        text.decode()
+        for event in pages
+        for text in tensor_util.make_ndarray(event.summary.value[0].tensor)
+    ]
+    assert read == [summary.cut(text) for text in names]
+
+
+def test_multi_label_is_written_in_two_parts(tmp_path):
+    statistic = statistic_of(6, multi_label=True)
+    taken = snapshot.take("labels", MULTI_LABEL, statistic, balanced=True)
+    tensors = written(tmp_path, taken)
+    for row, part in enumerate(("negatives", "positives")):
+        np.testing.assert_array_equal(
+            tensors[f"labels/{part}/histogram"], statistic.histogram.numpy()[row]
+        )
+        np.testing.assert_array_equal(
+            tensors[f"labels/{part}/class_counts"], statistic.class_counts.numpy()[row]
+        )
+        np.testing.assert_array_equal(
+            tensors[f"labels/{part}/mass_positive"], statistic.mass.value.numpy()[0]
+        )
+    # One loss, hence one weight for all.
+    np.testing.assert_array_equal(
+        tensors["labels/negatives/weights"], tensors["labels/positives/weights"]
+    )
+
+
+def test_each_summary_says_what_it_is(tmp_path):
+    loss = gb_keras.GradientBalancedLoss(bins=7, density_exponent=0.25, max_weight=None)
+    taken = snapshot.take("output", loss, statistic_of(4, bins=7), balanced=False)
+    written(tmp_path, taken)
+    for event in events(tmp_path):
+        [value] = event.summary.value
+        assert value.metadata.plugin_data.plugin_name == "gradient_balance"
+        content = metadata.Content.from_bytes(value.metadata.plugin_data.content)
+        assert value.tag == f"output/{content.kind}"
+        assert (content.num_classes, content.bins, content.version) == (4, 7, 1)
+        assert (content.balanced, content.max_weight) == (False, None)
+        assert content.density_exponent == 0.25
+        assert metadata.fits(content, content.kind, tensor_util.make_ndarray(value.tensor))
+
+
+def test_plain_summaries_hold_the_same_histogram(tmp_path):
+    [taken] = snapshot.take("output", gb_keras.GradientBalancedLoss(), statistic_of(4), True)
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        summary.plain(taken, step=5, scalars={"loss": 0.5})
+    tensors = {event.summary.value[0].tag: event.summary.value[0] for event in events(tmp_path)}
+    value = tensors["gradient_balance/output/gradient_norm"]
+    assert value.metadata.plugin_data.plugin_name == "histograms"
+    left, right, counts = tensor_util.make_ndarray(value.tensor).T
+    np.testing.assert_allclose(left, np.arange(30) / 30, atol=1e-7)
+    np.testing.assert_allclose(right, np.arange(1, 31) / 30, atol=1e-7)
+    np.testing.assert_allclose(counts, taken.density, rtol=1e-6)
+    assert tensors["gradient_balance/output/loss"].metadata.plugin_data.plugin_name == "scalars"
+    assert "gradient_balance/output/balanced_gradient_norm" in tensors
+
+
+@pytest.mark.parametrize("classes", [[1000], [-1], list(range(500))])
+def test_classes_that_cannot_be_chosen(tmp_path, classes):
+    [taken] = snapshot.take("output", gb_keras.GradientBalancedLoss(), statistic_of(1000), True)
+    with (
+        tf.summary.create_file_writer(str(tmp_path)).as_default(),
+        pytest.raises(ValueError, match="Expected at most 180 classes"),
+    ):
+        summary.gradient_balance(taken, step=1, classes=classes)
+
+
+def test_an_empty_statistic_is_written(tmp_path):
+    statistic = gb_keras.GradientDensity(30, 0.99)
+    statistic.build(1000)
+    taken = snapshot.take("output", gb_keras.GradientBalancedLoss(), statistic, True)
+    tensors = written(tmp_path, taken)
+    assert np.isnan(tensors["output/weights"]).all()
+    assert not tensors["output/histogram_quantiles"].any()
+    assert "output/mass_positive" not in tensors
