@@ -6,8 +6,8 @@ import sys
 
 def main() -> None:
     """Run the command line, or say what to install for it."""
-    # Before TensorFlow is imported, which reads it then: errors of its own are enough.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Before TensorFlow is imported, which reads it then. What goes wrong comes as an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         from gb_keras.cli import app
     except ModuleNotFoundError as error:

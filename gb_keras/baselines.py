@@ -40,6 +40,9 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
     Reference: Menon et al., Long-tail learning via logit adjustment, ICLR 2021, arXiv 2007.07314.
     """
 
+    # What it takes, for those who read its gradient.
+    from_logits = True
+
     def __init__(
         self,
         class_counts: Sequence[int],

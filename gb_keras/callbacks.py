@@ -7,14 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorboard.backend.event_processing import event_file_loader
 
 from gb_keras.metrics import BalancedAccuracy
 from gb_keras.observation import Observation, ObservedOutput
-from gb_keras.tensorboard import snapshot, summary
-
-# How event files of this callback end, so that it knows them from those of others.
-FILE_SUFFIX = ".gradient_balance"
+from gb_keras.tensorboard import history, metadata, snapshot, summary
 
 
 class GradientBalanceTensorBoard(keras.callbacks.Callback):
@@ -134,7 +130,7 @@ class GradientBalanceTensorBoard(keras.callbacks.Callback):
         steps_before = self._step() - num_steps
         if steps_before > 0:
             self._batches = self._epoch_start = steps_before
-            self._last_step = _last_step(self.log_dir)
+            self._last_step = history.last_step(self.log_dir)
 
     def _observed(self) -> list[ObservedOutput]:
         return [] if self._observation is None else self._observation.outputs
@@ -158,13 +154,18 @@ class GradientBalanceTensorBoard(keras.callbacks.Callback):
         if step <= self._last_step or not chief or not self._observed():
             return
         if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.log_dir, filename_suffix=FILE_SUFFIX)
+            self._writer = tf.summary.create_file_writer(
+                self.log_dir, filename_suffix=metadata.FILE_SUFFIX
+            )
         with self._writer.as_default():
             for taken in self._snapshots():
-                losses = _losses(logs, taken.name)
-                summary.gradient_balance(taken, step, self.classes, losses)
+                scalars = _losses(logs, taken.name)
+                steps_per_epoch = self.params.get("steps")
+                if steps_per_epoch:
+                    scalars["num_epochs"] = step / steps_per_epoch
+                summary.gradient_balance(taken, step, self.classes, scalars)
                 if self.plain_summaries:
-                    summary.plain(taken, step, losses)
+                    summary.plain(taken, step, scalars)
                 if self.class_names is not None and self._last_step < 0:
                     summary.class_names(taken, self.class_names)
         self._writer.flush()
@@ -228,19 +229,3 @@ def _flat_metrics(metrics: Sequence[keras.metrics.Metric]) -> list[keras.metrics
         if not isinstance(metric, BalancedAccuracy):
             flat.extend(_flat_metrics(getattr(metric, "metrics", [])))
     return flat
-
-
-def _last_step(log_dir: str) -> int:
-    """Last step that this callback has written to a directory; -1 for none.
-
-    Read from the event files themselves, since a killed training may have lost its newest events.
-    """
-    if not tf.io.gfile.isdir(log_dir):
-        return -1
-    last = -1
-    for name in tf.io.gfile.listdir(log_dir):
-        if name.endswith(FILE_SUFFIX):
-            for event in event_file_loader.EventFileLoader(os.path.join(log_dir, name)).Load():
-                if event.HasField("summary"):
-                    last = max(last, event.step)
-    return last

@@ -65,7 +65,7 @@ def evaluate(
             `few_shot` is larger than `many_shot`.
     """
     files.require_empty(output_dir)
-    config, history = _read_run(run_dir)
+    config, history, gradient_density = _read_run(run_dir)
     manifest = pipeline.read_manifest(data_dir)
     _check_split(manifest, split, data_dir)
     class_names = manifest["classes"]
@@ -99,7 +99,7 @@ def evaluate(
     with files.new_directory(output_dir) as folder:
         files.write_json(folder / "metrics.json", result)
         pd.DataFrame(result["per_class"]).to_csv(folder / "per_class.csv", index=False)
-        files.write_text(folder / "report.html", report_evaluation.page(result))
+        files.write_text(folder / "report.html", report_evaluation.page(result, gradient_density))
     return result
 
 
@@ -193,7 +193,9 @@ def measure(
     }
 
 
-def _read_run(run_dir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, list]]:
+def _read_run(
+    run_dir: str | os.PathLike,
+) -> tuple[dict[str, Any], dict[str, list], dict[str, list]]:
     missing = [
         name
         for name in ("model.keras", "config.json", "history.json")
@@ -205,9 +207,11 @@ def _read_run(run_dir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, lis
             f"has no {' and no '.join(missing)}. Train to the end first (an interrupted run goes "
             "on with resume=True, --resume)."
         )
+    observed = Path(run_dir) / "gradient_density.json"
     return (
         files.read_json(Path(run_dir) / "config.json"),
         files.read_json(Path(run_dir) / "history.json"),
+        files.read_json(observed) if observed.is_file() else {},
     )
 
 

@@ -18,11 +18,12 @@ _MAX_CLASSES_OF_TABLE = 20
 _MAX_PIXELS = 300
 
 
-def page(result: dict[str, Any]) -> str:
+def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
     """The HTML page of an evaluation.
 
     Args:
         result: Content of `metrics.json`.
+        gradient_density: Content of the run's `gradient_density.json`; empty where it has none.
     """
     with look.style():
         figures = [
@@ -32,6 +33,8 @@ def page(result: dict[str, Any]) -> str:
                 _reliability(result),
                 _roc(result),
                 _learning_curves(result["history"]),
+                _gradient_norms(gradient_density),
+                _weights(gradient_density),
             )
             if figure is not None
         ]
@@ -272,4 +275,64 @@ def _learning_curves(history: dict[str, list[float | None]]) -> dict[str, Any] |
         "learning",
         "Learning curves",
         "Loss (without balance, where the run has one) and balanced accuracy, epoch by epoch.",
+    )
+
+
+def _gradient_norms(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
+    """Samples by gradient norm over steps, as the overview of the TensorBoard page shows them."""
+    steps = gradient_density.get("steps")
+    if not steps:
+        return None
+    density = np.array(gradient_density["density"])
+    shares = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-9)
+    figure, axes = _canvas()
+    # A picture inside of the figure: a mesh would be an element for each bin and step.
+    image = axes.imshow(
+        np.sqrt(shares.T),
+        aspect="auto",
+        origin="lower",
+        extent=(0, steps[-1], 0, 1),
+        cmap="viridis",
+        interpolation="nearest",
+        vmin=0,
+    )
+    axes.grid(visible=False)
+    axes.set(xlabel="step", ylabel="gradient norm: easy to wrong")
+    ticks = [share for share in (0.01, 0.05, 0.2, 0.5, 1.0) if share <= shares.max()]
+    bar = figure.colorbar(image, ticks=np.sqrt(ticks), label="share of the samples")
+    bar.ax.set_yticklabels([f"{share:.0%}" for share in ticks])
+    bar.outline.set_visible(False)
+    return _figure(
+        figure,
+        "norms",
+        "Gradient norms while training",
+        "Norm 0: learned. Norm 1: taken for another class with certainty; a bump that stays there "
+        "is a sign of wrong labels.",
+    )
+
+
+def _weights(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
+    """Samples and their weights by gradient norm at the last step."""
+    if not gradient_density.get("steps"):
+        return None
+    density = np.array(gradient_density["density"][-1])
+    weights = np.array(gradient_density["weights"][-1], dtype="float64")
+    centres = (np.arange(len(density)) + 0.5) / len(density)
+    figure, axes = _canvas()
+    shares = density / max(density.sum(), 1e-9)
+    axes.bar(centres, shares, 0.9 / len(density), color=look.colour("accent"), alpha=0.6)
+    axes.set(xlim=(0, 1), xlabel="gradient norm", ylabel="share of the samples")
+    axes.set_yscale("symlog", linthresh=1e-3)
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+    right = axes.twinx()
+    right.plot(centres, weights, color=look.colour("error"), drawstyle="steps-mid")
+    right.set_ylabel("weight of a sample", color=look.colour("error"))
+    right.set_ylim(bottom=0)
+    right.grid(visible=False)
+    return _figure(
+        figure,
+        "weights",
+        "Density and weight at the last step",
+        "Bars: samples by gradient norm, on a logarithmic scale. Line: the weight of a sample in "
+        "the loss; 1 for a plain one.",
     )

@@ -15,6 +15,7 @@ import rich
 import rich.table
 
 from gb_keras import backbones
+from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.data import manifest as manifests
 from gb_keras.data.pipeline import load_split
 from gb_keras.metrics import BalancedAccuracy
@@ -22,6 +23,7 @@ from gb_keras.names import require_name
 from gb_keras.stages import methods, optimizers
 from gb_keras.stages.checkpoints import EpochCheckpoint, History
 from gb_keras.stages.files import read_json, require_empty, write_json
+from gb_keras.tensorboard.history import density_over_steps
 from gb_keras.training import GradientBalancedModel
 
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -52,11 +54,11 @@ def train(
     """Train a classifier and leave it with its history in a folder.
 
     The folder holds `model.keras` (logits of images with values 0..255), `config.json` (what it
-    takes to repeat the run), `history.json` and `history.csv` (all epochs), `logs` (TensorBoard)
-    and, until the run is finished, `checkpoints` (the state after the last epoch). The same
-    arguments on the same data give the same model (on one kind of machine; a GPU may round
-    differently each time). An interrupted run goes on with `resume=True` and ends as if it had
-    not been interrupted.
+    takes to repeat the run), `history.json` and `history.csv` (all epochs), `logs` (TensorBoard),
+    `gradient_density.json` (samples and weights by gradient norm, over steps) and, until the run
+    is finished, `checkpoints` (the state after the last epoch). The same arguments on the same
+    data give the same model (on one kind of machine; a GPU may round differently each time). An
+    interrupted run goes on with `resume=True` and ends as if it had not been interrupted.
 
     Args:
         data_dir: Folder that `prepare` wrote.
@@ -104,9 +106,14 @@ def train(
 
     start = time.monotonic()
     method = methods.method(loss, config["train_class_counts"], epochs)
+    logs = log_dir or run_dir / "logs"
     steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
     model = _compiled_model(config, method, epochs * steps_per_epoch)
     checkpoint = EpochCheckpoint(run_dir)
+    observers = []
+    if method.logit_scale is None:
+        # The gradient norms of a scaled classifier are not in [0, 1].
+        observers.append(GradientBalanceTensorBoard(logs, class_names=config["classes"]))
     first_epoch = checkpoint.restore(model)
     if first_epoch < epochs:
         size = tuple(config["input_shape"][:2])
@@ -133,10 +140,13 @@ def train(
             callbacks=[
                 *method.callbacks,
                 keras.callbacks.TerminateOnNaN(),
-                keras.callbacks.TensorBoard(log_dir or run_dir / "logs", write_graph=False),
+                keras.callbacks.TensorBoard(logs, write_graph=False),
+                *observers,
                 checkpoint,
             ],
         )
+    # Read back from the logs, which hold the epochs before an interruption, too.
+    write_json(run_dir / "gradient_density.json", density_over_steps(logs))
     _save(model, run_dir / "model.keras")
     checkpoint.remove()
     summary = _summary(run_dir, checkpoint.history, first_epoch, time.monotonic() - start)

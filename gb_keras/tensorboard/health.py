@@ -111,18 +111,32 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
             "No sign of label noise",
             f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1.",
         )
-    shares = [1.0 - share_below(row, HARD) if _has_bump(row) else 0.0 for row in histogram]
-    order = np.argsort(-np.array(shares), kind="stable")
-    found = [(int(classes[row]), shares[row]) for row in order if shares[row] > 0]
+    hard = np.array([1.0 - share_below(row, HARD) for row in histogram])
+    # A class whose samples are all hard is not learned yet, as a rare one may be for long.
+    learned = np.array([_has_bump(row) for row in histogram], dtype=bool)
+    suspects = learned if learned.any() else hard > 0.5
+    order = [row for row in np.argsort(-hard, kind="stable") if suspects[row]]
+    found = [(int(classes[row]), float(hard[row])) for row in order][:MAX_CLASSES]
+    if len(found) and not learned.any():
+        return Finding(
+            "noise",
+            "info",
+            "A bump at norm 1, of classes that are not learned yet",
+            f"{share:.1%} of the samples have a norm above {HARD}. They are of classes of which "
+            "hardly a sample is learned, so it is no sign of wrong labels.",
+            "Train on; if these classes stay there, look at their recall and at what they are "
+            "taken for.",
+            found,
+        )
     return Finding(
         "noise",
         "warning",
         "A bump at norm 1: look for wrong labels",
         f"{share:.1%} of the samples have a norm above {HARD}, more than of the norms below it, "
-        "while other samples are learned. The model is sure that they belong to another class.",
-        "Look at the samples of the classes below that the model gets wrong with certainty, and "
+        "while others are learned. The model is sure that they belong to another class.",
+        "Look at the samples of these classes that the model gets wrong with certainty, and "
         "correct wrong labels. A density_exponent above 0 turns the bump down.",
-        found[:MAX_CLASSES],
+        found,
     )
 
 

@@ -19,6 +19,7 @@ negatives and those verified as positives.
 | `mean_norms` | `(num_classes,)` | mean gradient norm of the class's samples |
 | `mean_weights` | `(num_classes,)` | mean weight of the class's samples |
 | `recalls` | `(num_classes,)` | recall in validation (in training where there is none) |
+| `num_epochs` | `()` | passes over the training data up to now, where Keras knows their length |
 | `num_skipped` | `()` | samples kept out for non-finite gradients since the start |
 | `loss` | `()` | the training loss, balanced |
 | `base_loss` | `()` | the training loss without balance |
@@ -37,6 +38,8 @@ from tensorboard.compat.proto import summary_pb2
 
 PLUGIN_NAME = "gradient_balance"
 VERSION = 1
+# How event files with these summaries end, so that they are known among those of others.
+FILE_SUFFIX = ".gradient_balance"
 
 VECTORS = (
     "class_counts",
@@ -47,7 +50,7 @@ VECTORS = (
     "mean_weights",
     "recalls",
 )
-SCALARS = ("num_skipped", "loss", "base_loss")
+SCALARS = ("num_epochs", "num_skipped", "loss", "base_loss")
 KINDS = (
     "density",
     "weights",

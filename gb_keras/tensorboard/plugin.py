@@ -137,9 +137,9 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         `{"run", "statistic", "step", "num_classes", "matching", "page", "page_size", "num_pages",
         "columns": [], "rows": [{"class", "name", "group", "count", "mass", "mass_positive",
         "mass_negative", "positive_share", "mean_norm", "margin", "mean_weight", "recall"}]}`.
-        Further arguments: `search` (part of a name, or a class's number), `many` and `few`
-        (samples, default 100 and 20). `page_size` is in 1 to 1,000; a page after the last is the
-        last.
+        `count` is the samples seen since the start. Further arguments: `search` (part of a name,
+        or a class's number), `many` and `few` (samples per epoch, default 100 and 20).
+        `page_size` is in 1 to 1,000; a page after the last is the last.
         """
         return self._view(request).table(
             _optional_step(request), **_table_arguments(request, most=1_000)
@@ -290,7 +290,8 @@ def _respond(
     """An answer, or a note that the browser has it already."""
     etag = hashlib.sha256(body).hexdigest()[:32]
     if etag in request.if_none_match:
-        return werkzeug.Response(status=304, headers=[("ETag", f'"{etag}"')])
+        unchanged = [("ETag", f'"{etag}"'), ("X-Content-Type-Options", "nosniff")]
+        return werkzeug.Response(status=304, headers=unchanged)
     return http_util.Respond(request, body, content_type, headers=[*headers, ("ETag", f'"{etag}"')])
 
 

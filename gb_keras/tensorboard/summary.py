@@ -37,7 +37,7 @@ def gradient_balance(
         snapshot: The statistic.
         step: Training step, at least 0.
         classes: Classes whose histogram is always written, at most `max_chosen(bins)`.
-        scalars: `"loss"` and `"base_loss"`, where known.
+        scalars: `"loss"`, `"base_loss"` and `"num_epochs"`, where known.
 
     Raises:
         ValueError: A class out of range, or more classes than an event has room for.
@@ -108,7 +108,7 @@ def plain(snapshot: Snapshot, step: int, scalars: Mapping[str, float] | None = N
     Args:
         snapshot: The statistic.
         step: Training step.
-        scalars: `"loss"` and `"base_loss"`, where known.
+        scalars: As in `gradient_balance`.
     """
     prefix = f"gradient_balance/{snapshot.name}"
     weighted = snapshot.density * np.nan_to_num(snapshot.weights)

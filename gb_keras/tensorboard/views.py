@@ -31,7 +31,7 @@ COLUMNS = {
 
 # Reads kinds over steps, or the newest step alone; leaves out what there is not.
 ReadSeries = Callable[[Sequence[str], bool], dict[str, Series]]
-_CURVES = ("density", "weights", "loss", "base_loss", "num_skipped")
+_CURVES = ("density", "weights", "loss", "base_loss", "num_skipped", "num_epochs")
 _HISTOGRAMS = ("histogram", "histogram_classes", "histogram_quantiles")
 _PER_CLASS = ("class_counts", "mean_norms", "margins", "mean_weights", "recalls")
 
@@ -265,7 +265,7 @@ class StatisticView:
         num_pages = max(1, math.ceil(len(order) / page_size))
         page = min(page, num_pages)
         shown = order[(page - 1) * page_size : page * page_size]
-        groups = self._groups(columns, many, few)
+        groups = self._groups(columns, step, many, few)
         rows = [
             {
                 "class": int(index),
@@ -306,10 +306,15 @@ class StatisticView:
         keys = np.nan_to_num(-values if descending else values, nan=np.inf, posinf=np.inf)
         return np.argsort(keys, kind="stable")
 
-    def _groups(self, columns: dict[str, np.ndarray], many: float, few: float) -> list[str]:
+    def _groups(
+        self, columns: dict[str, np.ndarray], step: int, many: float, few: float
+    ) -> list[str]:
+        """The group of each class by its number of training samples."""
         counts = columns.get("count")
         if counts is None:
             return ["medium"] * self._content.num_classes
+        # Counted over all epochs so far; the thresholds are on the samples of one.
+        counts = counts / max(_scalar(self.at("num_epochs", step)) or 1.0, 1.0)
         return np.select([counts > many, counts < few], ["many", "few"], "medium").tolist()
 
     def ranking(
@@ -321,7 +326,7 @@ class StatisticView:
         points = []
         if column in columns:
             order = self._order(columns, order_by, descending=True)
-            groups = self._groups(columns, many, few)
+            groups = self._groups(columns, step, many, few)
             num_points = min(MAX_POINTS, len(order))
             rank = 0
             for bucket in np.array_split(order, num_points):

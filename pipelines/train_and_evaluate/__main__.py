@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -268,6 +269,17 @@ def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], output: Path) -
         typer.echo(f"{metrics['run']['loss']}:")
         typer.echo(f"  report: {folder}/report.html")
         typer.echo(f"  logs:   {metrics['run']['log_dir']}")
+        _link(output / "logs" / metrics["run"]["loss"], metrics["run"]["log_dir"])
+    tensorboard = Path(sys.executable).with_name("tensorboard")
+    typer.echo(f"See how the gradients were balanced: {tensorboard} --logdir {output / 'logs'}")
+
+
+def _link(name: Path, target: str) -> None:
+    """Make a link, in place of an older one, so that TensorBoard shows a run under a short name."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    partial = name.with_name(f".{name.name}.{os.getpid()}")
+    partial.symlink_to(Path(target).resolve(), target_is_directory=True)
+    partial.replace(name)
 
 
 def _submit(

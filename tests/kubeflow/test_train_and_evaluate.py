@@ -24,6 +24,7 @@ from components.data_processing.prepare_data import prepare_data
 from components.evaluation.compare_models import compare_models
 from components.evaluation.evaluate_model import evaluate_model
 from components.training.train_model import train_model
+from gb_keras.tensorboard import history
 from pipelines.train_and_evaluate import __main__ as cli
 from pipelines.train_and_evaluate import train_and_evaluate
 from tests.kubeflow import ir
@@ -104,6 +105,13 @@ def test_every_task_runs_and_the_end_says_where_everything_is(finished):
         assert Path(report).read_text().startswith("<!doctype html>")
         for split in ("train", "validation"):
             assert list((Path(logs) / split).glob("events.out.tfevents.*"))
+        # The page of TensorBoard reads the same folder.
+        assert history.density_over_steps(logs)["steps"]
+    [board] = re.findall(r"^See how .*: (\S+) --logdir (\S+)$", text, re.MULTILINE)
+    assert Path(board[0]).is_file()
+    assert {path.name: str(path.resolve()) for path in Path(board[1]).iterdir()} == {
+        loss: logs for loss, _, logs in found
+    }
 
 
 def test_typed_artifacts_hold_what_the_stages_measured(finished):

@@ -268,6 +268,20 @@ def synthetic(num_classes, names=None, num_examples=600):
     }
 
 
+DENSITY = {
+    "steps": [10, 20],
+    "density": [[5.0, 0.0, 3.0], [7.0, 0.5, 0.5]],
+    "weights": [[0.8, None, 1.5], [0.9, 1.5, 1.7]],
+}
+
+
+def test_gradient_norms_are_in_the_report_where_the_run_has_them():
+    page = report_evaluation.page(synthetic(5), DENSITY)
+    assert "Gradient norms while training" in page
+    assert "Density and weight at the last step" in page
+    assert "Gradient norms" not in report_evaluation.page(synthetic(5), {})
+
+
 def test_size_stays_bounded_with_many_classes():
     result = synthetic(1001, num_examples=400)
     assert result["confusion_matrix"] is None
@@ -276,7 +290,7 @@ def test_size_stays_bounded_with_many_classes():
         len(curve["fpr"]) <= 200 and len(curve["fpr"]) == len(curve["tpr"])
         for curve in result["roc"].values()
     )
-    page = report_evaluation.page(result)
+    page = report_evaluation.page(result, {})
     assert "only the most frequent mistakes" in page
     assert len(page) < 1_000_000
 
@@ -295,7 +309,7 @@ class Elements(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("num_classes", [5, 120])
 def test_the_report_needs_nothing_but_itself(num_classes):
-    page = report_evaluation.page(synthetic(num_classes))
+    page = report_evaluation.page(synthetic(num_classes), {})
     for tag, attributes in Elements(page).elements:
         assert tag not in {"link", "iframe", "object", "embed", "base"}
         for name in ("src", "href", "xlink:href", "action", "poster"):
@@ -308,7 +322,7 @@ def test_the_report_needs_nothing_but_itself(num_classes):
 
 def test_names_of_classes_are_text_and_nothing_else():
     names = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "$x^2$", "日本", "a"]
-    page = report_evaluation.page(synthetic(5, names))
+    page = report_evaluation.page(synthetic(5, names), {})
     elements = Elements(page).elements
     assert sum(tag == "script" for tag, _ in elements) == 1
     assert not any("onerror" in attributes for _, attributes in elements)
@@ -317,7 +331,7 @@ def test_names_of_classes_are_text_and_nothing_else():
 
 
 def test_colours_of_figures_follow_the_page():
-    page = report_evaluation.page(synthetic(5))
+    page = report_evaluation.page(synthetic(5), DENSITY)
     for figure in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
         assert "var(--" in figure
         assert not re.search(r"(?:fill|stroke): #", figure)

@@ -49,7 +49,7 @@ def state(folder):
 
 
 def assert_same_result(folder, other):
-    for name in ("history.json", "history.csv"):
+    for name in ("history.json", "history.csv", "gradient_density.json"):
         assert (folder / name).read_text() == (other / name).read_text()
     for a, b in zip(state(folder), state(other), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -58,7 +58,14 @@ def assert_same_result(folder, other):
 def test_run_folder_holds_what_the_contract_says(digits, run):
     folder, summary = run
     names = {path.name for path in folder.iterdir()}
-    assert names == {"model.keras", "config.json", "history.json", "history.csv", "logs"}
+    assert names == {
+        "model.keras",
+        "config.json",
+        "gradient_density.json",
+        "history.json",
+        "history.csv",
+        "logs",
+    }
     history = json.loads((folder / "history.json").read_text())
     assert len(history["base_loss"]) == 4
     for name in ("loss", "accuracy", "balanced_accuracy"):

@@ -9,11 +9,11 @@ import textwrap
 import keras
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util import tensor_util
 
 import gb_keras
-from gb_keras.callbacks import FILE_SUFFIX, GradientBalanceTensorBoard
+from gb_keras.callbacks import GradientBalanceTensorBoard
+from gb_keras.tensorboard import history
 from tests.replicas import two_replicas
 
 RNG = np.random.default_rng(5)
@@ -38,14 +38,12 @@ def fit(model, *callbacks, **options):
 
 def series(log_dir, tag):
     """Steps and values of a tag, in the order in which they are in the files."""
-    found = []
-    for name in sorted(os.listdir(log_dir)):
-        if name.endswith(FILE_SUFFIX):
-            for event in EventFileLoader(os.path.join(log_dir, name)).Load():
-                for value in event.summary.value:
-                    if value.tag == tag:
-                        found.append((event.step, tensor_util.make_ndarray(value.tensor)))
-    return found
+    return [
+        (event.step, tensor_util.make_ndarray(value.tensor))
+        for event in history.events(log_dir)
+        for value in event.summary.value
+        if value.tag == tag
+    ]
 
 
 def steps(log_dir, tag="output/density"):

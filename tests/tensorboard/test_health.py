@@ -60,6 +60,13 @@ def test_a_bump_at_norm_1_is_a_sign_of_noise_and_nothing_else_is():
         assert health.noise(density, rows, np.arange(3)).severity == "ok"
 
 
+def test_a_bump_of_classes_that_are_not_learned_is_no_sign_of_noise():
+    rows = np.stack([HEALTHY * 5, UNTRAINED])
+    found = health.noise(rows.sum(0), rows, np.array([0, 9]))
+    assert found.severity == "info"
+    assert [index for index, _ in found.classes] == [9]
+
+
 def test_classes_without_samples():
     earlier = np.array([1000.0, 500.0, 10.0, 0.0, 2.0])
     now = np.array([2000.0, 500.0, 20.0, 0.0, 2.0])

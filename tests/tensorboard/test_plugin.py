@@ -105,7 +105,10 @@ def test_the_table_of_classes(board):
     for row in table["rows"]:
         assert row["mass"] == pytest.approx(row["mass_positive"] + row["mass_negative"], rel=1e-4)
         assert row["positive_share"] == pytest.approx(row["mass_positive"] / row["mass"], rel=1e-4)
-        assert row["group"] == ("many" if row["count"] > 100 else "medium")
+        # Counted over four epochs; a group is by the samples of one.
+        per_epoch = row["count"] / 4
+        group = "many" if per_epoch > 100 else "few" if per_epoch < 20 else "medium"
+        assert row["group"] == group
     upward = board.get("classes", **of("balanced", sort="mean_norm", order="asc", page_size=2))
     assert upward["num_pages"] == 3
     norms = [row["mean_norm"] for row in upward["rows"]]
@@ -377,7 +380,8 @@ def test_two_hundred_steps_are_kept_with_each_server(tmp_path, load_fast):
 
 def test_tensorboard_starts_with_it_without_tensorflow_and_fast(board):
     # The board of all these tests runs without TensorFlow, with the plugin from its entry point.
-    assert not any("Traceback" in line for line in board.said)
+    # It says when an answer breaks its rules of security, and shows what a plugin raises.
+    assert not [line for line in board.said if "Traceback" in line or "security" in line]
     program = """
         import sys, time
         from tensorboard import default
