@@ -384,8 +384,9 @@ def test_tensorboard_starts_with_it_without_tensorflow_and_fast(board):
     assert not [line for line in board.said if "Traceback" in line or "security" in line]
     program = """
         import sys, time
+        from importlib.metadata import entry_points
         from tensorboard import default
-        [entry] = [e for e in default._iter_entry_points("tensorboard_plugins")
+        [entry] = [e for e in entry_points(group="tensorboard_plugins")
                    if e.name == "gradient_balance"]
         start = time.perf_counter()
         entry.load()

@@ -95,9 +95,13 @@ export function makeAxis(look, title, options = {}) {
   return { ...base, ...options, title: { ...base.title, text: title } };
 }
 
+/** For axes whose labels always fit: Plotly need not measure each of them, which takes long. */
+export const FITTING = { ticklabeloverflow: "allow" };
+
 /** The axis of gradient norms, always whole. */
 export function normAxis(look, title = "gradient norm", options = {}) {
   return makeAxis(look, title, {
+    ...FITTING,
     range: [0, 1],
     dtick: 0.2,
     zeroline: false,
@@ -110,7 +114,7 @@ export function normAxis(look, title = "gradient norm", options = {}) {
 export function stepAxis(look, steps) {
   // Around a single step Plotly would name places where there is none.
   const ticks = steps.length === 1 ? { tickvals: steps } : {};
-  return makeAxis(look, "step", { showgrid: false, zeroline: false, ...ticks });
+  return makeAxis(look, "step", { ...FITTING, showgrid: false, zeroline: false, ...ticks });
 }
 
 function makeLayout(look, layout) {

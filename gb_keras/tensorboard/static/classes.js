@@ -7,12 +7,16 @@ import { ClassDetail } from "./detail.js";
 import { exact, fixed, integer, known, percent, short } from "./format.js";
 import { rankingFigure } from "./ranking.js";
 
-/** How each column is called, explained and shown. */
+/** How each column is called in the table and, where there is room, in full; and what it holds. */
 export const COLUMNS = {
   class: { label: "#", hint: "Index of the class" },
   name: { label: "Class", hint: "Name of the class" },
-  group: { label: "Group", hint: "Many, medium or few samples, by the limits above" },
-  count: { label: "Count", hint: "Samples seen, as the running histogram counts them" },
+  group: { label: "Group", hint: "Many, medium or few samples per epoch, by the limits above" },
+  count: {
+    label: "Seen",
+    full: "Samples seen",
+    hint: "Samples seen since the start of training, all epochs together",
+  },
   mass: { label: "Mass", hint: "Sum of |gradient| of the class's logit per batch" },
   mass_positive: { label: "Mass, pull up", hint: "From the class's own samples" },
   mass_negative: { label: "Mass, push down", hint: "From the samples of other classes" },
@@ -35,6 +39,9 @@ const TEXT = new Set(["name", "group"]);
 const FIXED = new Set(["margin", "mean_weight"]);
 const BARS = new Set(["mean_norm", "recall"]);
 const TYPING = 250;
+const LIMIT = /^\d{1,12}$/; // of samples, which are whole
+
+const fullName = (column) => COLUMNS[column].full ?? COLUMNS[column].label;
 
 export class Classes {
   #app;
@@ -51,23 +58,24 @@ export class Classes {
       maxlength: 200,
       on: { input: debounce(() => app.set({ q: this.search.value, page: 1 }), TYPING) },
     });
-    const limit = (key, label) =>
+    const limit = (key, title) =>
       h("input", {
         type: "number",
         id: `limit-${key}`,
         "data-testid": `limit-${key}`,
         min: 0,
         class: "number",
-        "aria-label": label,
+        "aria-label": title,
+        title,
         on: {
-          change: (event) => {
-            const value = Number(event.target.value);
-            if (event.target.value !== "" && value >= 0) app.set({ [key]: value, page: 1 });
+          change: ({ target }) => {
+            if (LIMIT.test(target.value)) app.set({ [key]: Number(target.value), page: 1 });
+            else target.value = app.state.get(key);
           },
         },
       });
-    this.many = limit("many", "Classes with more samples than this are the many");
-    this.few = limit("few", "Classes with fewer samples than this are the few");
+    this.many = limit("many", "Classes with more samples per epoch than this are the many");
+    this.few = limit("few", "Classes with fewer samples per epoch than this are the few");
     this.step = h("span", { class: "step-chip" });
     this.size = select("page-size", "Rows", (value) => app.set({ size: value, page: 1 }));
     this.previous = this.#pageButton("classes-previous", "‹ Previous", -1);
@@ -115,9 +123,9 @@ export class Classes {
           h(
             "span",
             { class: "field" },
-            h("span", { class: "field-label" }, "many >"),
+            h("span", { class: "field-label", title: this.many.title }, "many >"),
             this.many,
-            h("span", { class: "field-label" }, "few <"),
+            h("span", { class: "field-label", title: this.few.title }, "few <"),
             this.few,
           ),
           this.step,
@@ -381,12 +389,13 @@ export class Classes {
     }
     const orderBy = state.get("rankby") === "self" || !columns.includes("count") ? column : "count";
     this.column.set(
-      columns.map((name) => ({ value: name, label: COLUMNS[name].label })),
+      columns.map((name) => ({ value: name, label: fullName(name).toLowerCase() })),
       column,
     );
+    this.column.element.title = COLUMNS[column].hint;
     this.orderBy.set(
       [
-        { value: "count", label: "count" },
+        { value: "count", label: "samples seen" },
         { value: "self", label: "itself" },
       ],
       state.get("rankby") === "self" ? "self" : "count",
@@ -411,14 +420,17 @@ export class Classes {
       this.ranking.say("This column was not logged.");
       return;
     }
-    this.ranking.setTitle(`${COLUMNS[column].label} of all classes`);
-    await this.ranking.draw([ranking, logarithmic, state.get("class")], (look) =>
+    this.ranking.setTitle(`${fullName(column)} of all classes`);
+    // Only where each class has a point of its own is the chosen one marked.
+    const marked = ranking.points.some((point) => String(point.class) === state.get("class"));
+    const chosen = marked ? state.number("class") : null;
+    await this.ranking.draw([ranking, logarithmic, chosen], (look) =>
       rankingFigure(look, {
         ranking,
         logarithmic,
-        label: COLUMNS[column].label,
-        orderLabel: COLUMNS[orderBy].label,
-        chosen: state.number("class"),
+        label: fullName(column),
+        orderLabel: fullName(orderBy),
+        chosen,
       }),
     );
   }

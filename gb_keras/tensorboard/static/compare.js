@@ -1,15 +1,35 @@
 /** Compare: densities of several runs side by side, on the same axes and colours. */
 
 import { get } from "./api.js";
-import { Chart, chartText, fitText, makeAxis, normAxis, stepAxis, subplotTitle } from "./charts.js";
+import {
+  Chart,
+  FITTING,
+  chartText,
+  fitText,
+  makeAxis,
+  normAxis,
+  stepAxis,
+  subplotTitle,
+} from "./charts.js";
 import { assignRunStyles, runStyle } from "./colors.js";
-import { balance, centres, largest, nearestStep, partBelow, rebin, shares } from "./density.js";
+import {
+  balance,
+  byBin,
+  centres,
+  evenly,
+  largest,
+  nearestStep,
+  partBelow,
+  rebin,
+  shares,
+} from "./density.js";
 import { fill, h, nameElement, select, shorten } from "./dom.js";
 import { percent } from "./format.js";
 import { densityAxis, densityTrace, differenceAxis, differenceTrace } from "./heatmap.js";
 import { runKey } from "./state.js";
 
 const MAX_STEPS = 80; // enough for small pictures
+const COLUMNS = 120; // of a small picture whose steps are uneven: about one for two pixels
 const FIRST = 6; // runs chosen when nobody has chosen yet
 const PANEL = { wide: 300, narrow: 210, height: 190 };
 const FEW = 6; // runs that get wide panels
@@ -202,11 +222,11 @@ export class Compare {
         rows: rowsOf(entry.series, after),
         style: runStyle(entry.run),
       }));
-    const identity = [this.#app.state.get("scale"), after, ...answers.map((entry) => entry.series)];
+    const identity = [state.get("scale"), after, ...answers.map((entry) => entry.series)];
     await Promise.all([
       this.#drawPanels(identity),
       this.#drawLines(identity),
-      this.#drawDifference(identity, a, b),
+      this.#drawDifference(after, a, b),
     ]);
   }
 
@@ -249,50 +269,63 @@ export class Compare {
       const gapY = lines > 1 ? 26 / total : 0;
       const panelWidth = (1 - gapX * (columns - 1)) / columns;
       const panelHeight = (1 - gapY * (lines - 1)) / lines;
+      const leftOf = (column) => column * (panelWidth + gapX);
+      const topOf = (line) => 1 - line * (panelHeight + gapY);
       const room = (width / columns) * 0.94 - 18;
+      // Axes are shared by the panels of a column and of a line: each axis costs time to draw.
+      const name = (letter, index) => letter + (index ? String(index + 1) : "");
+      const shared = { mirror: "all", ticks: "", zeroline: false }; // the frame of each panel
+      for (let column = 0; column < columns; column += 1) {
+        const lowest = Math.floor((entries.length - 1 - column) / columns);
+        layout[name("xaxis", column)] = makeAxis(look, "step", {
+          ...FITTING,
+          ...shared,
+          domain: [leftOf(column), leftOf(column) + panelWidth],
+          anchor: name("y", lowest),
+          showgrid: false,
+          nticks: 5,
+          ...(column ? { matches: "x" } : {}),
+        });
+      }
+      for (let line = 0; line < lines; line += 1) {
+        layout[name("yaxis", line)] = normAxis(look, "norm", {
+          ...shared,
+          domain: [Math.max(0, topOf(line) - panelHeight), topOf(line)],
+          anchor: "x",
+          dtick: 0.5,
+          ...(line ? { matches: "y" } : {}),
+        });
+      }
       const data = entries.map((entry, index) => {
         const column = index % columns;
         const line = Math.floor(index / columns);
-        const suffix = index ? String(index + 1) : "";
-        const left = column * (panelWidth + gapX);
-        const bottom = 1 - line * (panelHeight + gapY) - panelHeight;
-        const lowest = index + columns >= entries.length;
-        layout[`xaxis${suffix}`] = makeAxis(look, lowest ? "step" : "", {
-          domain: [left, left + panelWidth],
-          anchor: `y${suffix}`,
-          showgrid: false,
-          zeroline: false,
-          showticklabels: lowest,
-          nticks: 5,
-          ...(index ? { matches: "x" } : {}),
-        });
-        layout[`yaxis${suffix}`] = normAxis(look, column === 0 ? "norm" : "", {
-          domain: [Math.max(0, bottom), Math.min(1, bottom + panelHeight)],
-          anchor: `x${suffix}`,
-          showticklabels: column === 0,
-          dtick: 0.5,
-          ...(index ? { matches: "y" } : {}),
-        });
         layout.annotations.push(
           subplotTitle(
             look,
             `<span style="color:${entry.style.color}">■</span> ${fitText(entry.run, room)}`,
-            left,
-            Math.min(1, bottom + panelHeight),
+            leftOf(column),
+            topOf(line),
           ),
         );
+        const { steps, bins } = entry.series;
+        const { places, indices } = evenly(steps, COLUMNS);
+        const rows = indices.map((at) => entry.rows[at]);
         return densityTrace({
-          steps: entry.series.steps,
-          rows: entry.rows,
-          bins: entry.series.bins,
+          steps: places,
+          rows,
+          bins,
+          // A place between two steps shows, and names, the nearer one.
+          customdata: byBin(rows, bins).map((row) =>
+            row.map((value, place) => [value, steps[indices[place]]]),
+          ),
           scale,
           top,
           unit: "of the samples",
           name: chartText(entry.run, 40),
-          xaxis: `x${suffix}`,
-          yaxis: `y${suffix}`,
+          xaxis: name("x", column),
+          yaxis: name("y", line),
           hovertemplate:
-            "step %{x}<br>norm %{y:.3f}<br><b>%{customdata:.3~%}</b> of the samples<extra>%{fullData.name}</extra>",
+            "step %{customdata[1]}<br>norm %{y:.3f}<br><b>%{customdata[0]:.3~%}</b> of the samples<extra>%{fullData.name}</extra>",
         });
       });
       return {
@@ -341,7 +374,7 @@ export class Compare {
     }));
   }
 
-  async #drawDifference(identity, keyA, keyB) {
+  async #drawDifference(after, keyA, keyB) {
     const a = this.#loaded.find((entry) => entry.key === keyA);
     const b = this.#loaded.find((entry) => entry.key === keyB);
     if (!a || !b || a === b) {
@@ -350,7 +383,7 @@ export class Compare {
       );
       return;
     }
-    await this.difference.draw([...identity, keyA, keyB], (look) => {
+    await this.difference.draw([after, a.series, b.series], (look) => {
       const { steps, bins } = a.series;
       const end = Math.min(steps.at(-1), b.series.steps.at(-1));
       // Beyond the end of the shorter run there is nothing to compare with.
@@ -387,9 +420,18 @@ export class Compare {
   }
 }
 
+/** What was computed of each series, since a change of the choice leaves most of them as they are. */
+const computed = { before: new WeakMap(), after: new WeakMap() };
+
 /** Shares of samples for each step, so that batch sizes do not matter. */
 function rowsOf(series, after) {
-  return series.density.map((row, index) =>
-    shares(after ? balance(row, series.weights[index]) : row),
-  );
+  const known = after ? computed.after : computed.before;
+  if (!known.has(series)) {
+    const weighed = (row, index) => (after ? balance(row, series.weights[index]) : row);
+    known.set(
+      series,
+      series.density.map((row, index) => shares(weighed(row, index))),
+    );
+  }
+  return known.get(series);
 }

@@ -59,6 +59,34 @@ export function nearestStep(steps, wanted) {
   return best;
 }
 
+/**
+ * Places at even distances, and for each the index of the nearest step. The picture stays the same,
+ * but Plotly draws even columns as one image instead of cell by cell.
+ *
+ * @param {number[]} steps ascending
+ * @param {number} most how many places to make of uneven steps
+ * @returns {{places: number[], indices: number[]}}
+ */
+export function evenly(steps, most) {
+  const width = (steps.at(-1) - steps[0]) / (steps.length - 1);
+  // The tolerance within which Plotly takes steps for even.
+  const even = steps.every((step, index) => {
+    return index === 0 || Math.abs(step - steps[index - 1] - width) <= width / 100;
+  });
+  if (even) return { places: steps, indices: steps.map((_, index) => index) };
+  const places = Array.from(
+    { length: most },
+    (_, index) => steps[0] + ((steps.at(-1) - steps[0]) * index) / (most - 1),
+  );
+  let nearest = 0;
+  const indices = places.map((place) => {
+    while (nearest < steps.length - 1 && steps[nearest + 1] - place < place - steps[nearest])
+      nearest += 1;
+    return nearest;
+  });
+  return { places, indices };
+}
+
 /** The same distribution in another number of bins: each old bin is spread evenly over its width. */
 export function rebin(values, bins) {
   if (values.length === bins) return values;

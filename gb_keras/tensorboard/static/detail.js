@@ -1,7 +1,7 @@
 /** One class: its own heat map over steps, and its numbers below on the same axis. */
 
 import { get } from "./api.js";
-import { Chart, makeAxis, normAxis, stepAxis } from "./charts.js";
+import { Chart, FITTING, makeAxis, normAxis, stepAxis } from "./charts.js";
 import { seriesColors } from "./colors.js";
 import { largest, partBelow } from "./density.js";
 import { fill, h, nameElement } from "./dom.js";
@@ -10,7 +10,7 @@ import { densityAxis, densityTrace } from "./heatmap.js";
 
 const MAX_STEPS = 200;
 const LINES = [
-  ["count", "count"],
+  ["count", "samples seen"],
   ["margin", "margin"],
   ["mean_weight", "mean weight"],
   ["mean_norm", "mean norm"],
@@ -123,7 +123,7 @@ export class ClassDetail {
   #showFacts(series) {
     const last = (values) => values?.findLast(known);
     const facts = [
-      ["Count", short(last(series.count))],
+      ["Samples seen", short(last(series.count))],
       ["Margin", short(last(series.margin))],
       ["Mean weight", short(last(series.mean_weight))],
       ["Mean norm", short(last(series.mean_norm))],
@@ -180,6 +180,7 @@ export class ClassDetail {
       const layout = { margin: { l: 64, r: 70, t: 30, b: 40 }, uirevision: series.class };
       const last = lines.length - 1;
       layout.xaxis = makeAxis(look, "step", {
+        ...FITTING,
         anchor: last ? `y${last + 1}` : "y",
         zeroline: false,
         ...(series.steps.length > 1 ? { range: [series.steps[0], series.steps.at(-1)] } : {}),
@@ -188,6 +189,8 @@ export class ClassDetail {
         const suffix = index ? String(index + 1) : "";
         const top = 1 - index * (height + gap);
         layout[`yaxis${suffix}`] = makeAxis(look, label, {
+          ...FITTING,
+          ...visibleRange(series[key]),
           domain: [Math.max(0, top - height), top],
           nticks: 4,
           zeroline: false,
@@ -214,4 +217,15 @@ export class ClassDetail {
       };
     });
   }
+}
+
+/** At least a hundredth of the values: less is noise, and would need labels of many digits. */
+function visibleRange(values) {
+  const numbers = values.filter(known);
+  const low = Math.min(...numbers);
+  const high = Math.max(...numbers);
+  const least = Math.max(Math.abs(low), Math.abs(high)) / 100;
+  if (high - low >= least || least === 0) return {};
+  const middle = (low + high) / 2;
+  return { range: [middle - least / 2, middle + least / 2] };
 }

@@ -44,8 +44,8 @@ const ALLOWED = {
   page: /^[1-9]\d{0,6}$/,
   size: /^(25|50|100|200)$/,
   rankby: /^(count|self)$/,
-  many: /^\d{1,12}(\.\d+)?$/,
-  few: /^\d{1,12}(\.\d+)?$/,
+  many: /^\d{1,12}$/,
+  few: /^\d{1,12}$/,
   what: /^(before|after)$/,
 };
 
