@@ -35,7 +35,8 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup \
 		--override-ini filterwarnings=default
 
-bench: $(INSTALLED)  ## Step time and peak memory against plain Keras
+bench: $(INSTALLED)  ## Step time and memory against plain Keras; cost of the TensorBoard page
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.dashboard
 
 .PHONY: help demo test lint test-minimum bench

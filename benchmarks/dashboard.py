@@ -11,6 +11,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from selenium import webdriver
 
 import gb_keras
 from benchmarks import overhead
@@ -116,9 +118,22 @@ class Server:
         for line in self.process.stderr:
             found = re.search(r"at (http://\S+)", line)
             if found:
-                self.url = f"{found[1]}data/plugin/gradient_balance/"
+                self.host = found[1]
+                self.url = f"{self.host}data/plugin/gradient_balance/"
                 return
         raise RuntimeError("TensorBoard has not started.")
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def wait_for(self, runs: int) -> None:
+        """Wait until so many runs are read to their last step."""
+        while self.ask("runs")[1].count(f'"last_step":{LAST_STEP}'.encode()) < runs:
+            time.sleep(1)
 
     def ask(self, path: str, **arguments: object) -> tuple[float, bytes]:
         """Milliseconds and body of an answer."""
@@ -129,36 +144,49 @@ class Server:
         return 1e3 * (time.perf_counter() - start), body
 
 
-def latencies(folder: Path, runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each kind of answer, of several runs each: the first is not in any cache."""
-    server = Server(folder)
-    try:
-        while server.ask("runs")[1].count(f'"last_step":{LAST_STEP}'.encode()) < runs:
-            time.sleep(1)
-        found: dict[str, list[float]] = {}
-        # The first question to a server opens its connection to the data.
-        found["all runs"] = [server.ask("runs")[0] for _ in range(5)]
-        for run in range(min(runs, 15)):
-            of = {"run": f"run_{run:03d}", "statistic": "output"}
-            questions = {
-                "overview: series": ("series", {}),
-                "overview: last step": ("step", {}),
-                "overview: another step": ("step", {"step": 50_000}),
-                "classes: first page": ("classes", {}),
-                "classes: sorted by name": ("classes", {"sort": "name"}),
-                "classes: search": ("classes", {"search": "99"}),
-                "classes: another step": ("classes", {"step": 50_000}),
-                "classes: ranking": ("ranking", {"column": "mass"}),
-                "one class": ("series", {"class": 3}),
-                "health": ("health", {}),
-                "download of the classes": ("download", {"table": "classes"}),
-            }
-            for name, (path, arguments) in questions.items():
-                found.setdefault(name, []).append(server.ask(path, **of, **arguments)[0])
-        return found
-    finally:
-        server.process.terminate()
-        server.process.wait()
+def latencies(server: Server, runs: int) -> dict[str, list[float]]:
+    """Milliseconds of each kind of answer, asked once of each run: none is in a cache."""
+    found = {"all runs": [server.ask("runs")[0] for _ in range(5)]}
+    questions = {
+        "overview: series": ("series", {}),
+        "overview: last step": ("step", {}),
+        "overview: another step": ("step", {"step": 50_000}),
+        "classes: first page": ("classes", {}),
+        "classes: sorted by name": ("classes", {"sort": "name"}),
+        "classes: search": ("classes", {"search": "99"}),
+        "classes: another step": ("classes", {"step": 50_000}),
+        "classes: ranking": ("ranking", {"column": "mass"}),
+        "one class": ("series", {"class": 3}),
+        "health": ("health", {}),
+        "download of the classes": ("download", {"table": "classes"}),
+    }
+    for run in range(min(runs, 15)):
+        of = {"run": f"run_{run:03d}", "statistic": "output"}
+        for name, (path, arguments) in questions.items():
+            found.setdefault(name, []).append(server.ask(path, **of, **arguments)[0])
+    return found
+
+
+def first_pictures(server: Server, times: int = 7) -> list[float]:
+    """Milliseconds from the page's own start until its overview is drawn, in Chromium.
+
+    The first browser to ask has nothing in its cache; the others have the plotting library.
+    """
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium")
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    measured = []
+    with webdriver.Chrome(options=options, service=service) as driver:
+        for _ in range(times):
+            driver.get(f"{server.host}data/plugin_entry.html?name=gradient_balance")
+            script = "return document.body.dataset.ready && performance.now()"
+            milliseconds = None
+            while not milliseconds:
+                milliseconds = driver.execute_script(script)
+            measured.append(milliseconds)
+    return measured
 
 
 def main() -> None:
@@ -190,10 +218,21 @@ def main() -> None:
             f"\n{arguments.runs} runs of {arguments.points} summaries up to step {LAST_STEP:,}, "
             f"{arguments.classes:,} classes: {size / 2**20:.0f} MiB\n"
         )
-        print("| answer | median ms | slowest ms |")
-        print("|---|---|---|")
-        for name, measured in latencies(folder, arguments.runs).items():
-            print(f"| {name} | {statistics.median(measured):.0f} | {max(measured):.0f} |")
+        with Server(folder) as server:
+            server.wait_for(arguments.runs)
+            print("| answer | median ms | slowest ms |")
+            print("|---|---|---|")
+            for name, measured in latencies(server, arguments.runs).items():
+                print(f"| {name} | {statistics.median(measured):.0f} | {max(measured):.0f} |")
+            if shutil.which("chromedriver"):
+                first, *others = first_pictures(server)
+                print(
+                    f"\nFirst picture in Chromium: {first:.0f} ms, and "
+                    f"{statistics.median(others):.0f} ms (median) with the plotting library in "
+                    "the browser's cache"
+                )
+            else:
+                print("\nNo first picture: Chromium and its driver are not installed.")
 
 
 if __name__ == "__main__":

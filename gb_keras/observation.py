@@ -62,6 +62,16 @@ class Observation:
         outputs = self._own if self._listener is None else self._listener.outputs
         return [output for output in outputs if output.statistic.built]
 
+    def warn_if_nothing_is_heard(self) -> None:
+        """Say, after a first step, that the step has not computed the loss it was compiled with."""
+        if self._listener is not None and not self._listener.has_listened:
+            warnings.warn(
+                "Expected a training step that computes the loss given to compile(). Received one "
+                f"of {type(self._model).__name__} that does not: nothing is observed. Call "
+                "super().compute_loss() in it.",
+                stacklevel=2,
+            )
+
     def stop(self) -> None:
         """Leave the model as it was."""
         for output in self._own:
@@ -92,7 +102,7 @@ class _Listener:
     def __init__(self, model: keras.Model):
         self._model = model
         self._compile_loss = model._compile_loss
-        self._entries: list[Any] | None = None
+        self._heard = False
         self._outputs: list[ObservedOutput | None] = []
         # Replicas of a mirrored strategy trace in threads of their own.
         self._thread = threading.local()
@@ -102,22 +112,33 @@ class _Listener:
             self._listen()
         else:
             # Keras matches losses with outputs and labels at the first batch.
+            self._build_before = self._compile_loss.build
             self._compile_loss.build = self._build_loss
 
     @property
     def outputs(self) -> list[ObservedOutput]:
         return [output for output in self._outputs if output is not None]
 
+    @property
+    def has_listened(self) -> bool:
+        """Whether a step has computed a loss, if there is one to observe."""
+        known = self.outputs
+        return any(output.statistic.built for output in known) if known else self._heard
+
     def remove(self) -> None:
-        # The methods of the classes come forward again.
-        del self._model.train_step
+        # The methods of the classes come forward again. Another listener, of a second callback,
+        # may have stood before this one and be gone already.
+        vars(self._model).pop("train_step", None)
         vars(self._compile_loss).pop("build", None)
-        if self._entries is not None:
-            self._compile_loss._flat_losses = self._entries
+        if self._heard:
+            self._compile_loss._flat_losses = [
+                entry._replace(loss=getattr(entry.loss, "before", entry.loss))
+                for entry in self._compile_loss._flat_losses
+            ]
 
     def _build_loss(self, *args: Any) -> None:
-        del self._compile_loss.build
-        self._compile_loss.build(*args)
+        vars(self._compile_loss).pop("build", None)
+        self._build_before(*args)
         self._listen()
 
     def _step(self, data: Any) -> Any:
@@ -137,24 +158,25 @@ class _Listener:
 
     def _listen(self) -> None:
         """Stand before the losses."""
-        self._entries = self._compile_loss._flat_losses
+        self._heard = True
+        entries = self._compile_loss._flat_losses
         names = getattr(self._model, "output_names", None) or []
         self._outputs = [
-            _observed_output(_name(entry, bool(names)), entry.loss) for entry in self._entries
+            _observed_output(_name(entry, bool(names)), entry.loss) for entry in entries
         ]
         self._compile_loss._flat_losses = [
             entry if output is None else entry._replace(loss=self._before(entry.loss, output))
-            for entry, output in zip(self._entries, self._outputs, strict=True)
+            for entry, output in zip(entries, self._outputs, strict=True)
         ]
         if not self.outputs:
-            losses = [type(entry.loss).__name__ for entry in self._entries]
+            losses = [type(entry.loss).__name__ for entry in entries]
             warnings.warn(
                 "Expected a loss over classes, whose gradient statistic can be observed. Received "
                 f"a model with {losses}. Nothing is observed.",
                 stacklevel=2,
             )
         predictions = self._symbolic_predictions()
-        for entry, output in zip(self._entries, self._outputs, strict=True):
+        for entry, output in zip(entries, self._outputs, strict=True):
             prediction = _at(predictions, entry.path, names)
             if output is not None and prediction is not None and prediction.shape[-1] is not None:
                 self._build(output, prediction.shape[-1])
@@ -185,6 +207,7 @@ class _Listener:
                 heard.append((output, y_true, y_pred, sample_weight))
             return loss(y_true, y_pred, sample_weight)
 
+        hear.before = getattr(loss, "before", loss)  # type: ignore[attr-defined]
         return hear
 
 
@@ -212,6 +235,8 @@ def _name(entry: Any, functional: bool) -> str:
 
 def _observed_output(name: str, loss: Any) -> ObservedOutput | None:
     """What is to be observed of an output; None where its loss is not one over classes."""
+    # Another callback may listen already.
+    loss = getattr(loss, "before", loss)
     balanced = isinstance(loss, GradientBalancedLoss)
     if not balanced:
         # A loss that was given as a function, in Keras's wrapper.

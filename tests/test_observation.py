@@ -227,6 +227,24 @@ def test_nothing_stays_on_the_model():
     model.fit(FEATURES, LABELS, verbose=0)
 
 
+def test_two_observers_at_once_and_one_after_an_interruption():
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    first, second = Observer(), Observer()
+    model, _ = trained("graph", lambda: functional(keras.Model), plain(), [first, second])
+    for left, right in zip(first.seen["classes"], second.seen["classes"], strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert "train_step" not in vars(model)
+    assert type(model._compile_loss._flat_losses[0].loss) is type(plain())
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(FEATURES, LABELS, verbose=0, callbacks=[Observer(), Interrupt()])
+    last = Observer()
+    model.fit(FEATURES, LABELS, verbose=0, callbacks=[last])
+    np.testing.assert_array_equal(last.seen["classes"][1], np.bincount(LABELS, minlength=4))
+
+
 def test_a_model_without_a_loss_over_classes_warns():
     inputs = keras.Input((6,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))

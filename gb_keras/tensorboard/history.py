@@ -31,13 +31,22 @@ def events(log_dir: str | os.PathLike) -> Iterator[event_pb2.Event]:
                     yield event
 
 
-def last_step(log_dir: str | os.PathLike) -> int:
-    """The last step that was written to a directory, read from the files; -1 for none.
+def last_step(log_dir: str | os.PathLike) -> tuple[int, bool]:
+    """The last step that was written to a directory, and whether the classes' names were.
+
+    Read from the files themselves, since a killed training may have lost its newest events.
 
     Args:
         log_dir: Directory of a run.
+
+    Returns:
+        The step, -1 for none, and whether there are names.
     """
-    return max((event.step for event in events(log_dir)), default=-1)
+    step, names = -1, False
+    for event in events(log_dir):
+        step = max(step, event.step)
+        names |= any(value.tag.endswith("/class_names") for value in event.summary.value)
+    return step, names
 
 
 def density_over_steps(log_dir: str | os.PathLike, statistic: str = "output") -> dict[str, Any]:

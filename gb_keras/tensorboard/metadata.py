@@ -19,7 +19,7 @@ negatives and those verified as positives.
 | `mean_norms` | `(num_classes,)` | mean gradient norm of the class's samples |
 | `mean_weights` | `(num_classes,)` | mean weight of the class's samples |
 | `recalls` | `(num_classes,)` | recall in validation (in training where there is none) |
-| `num_epochs` | `()` | passes over the training data up to now, where Keras knows their length |
+| `num_epochs` | `()` | epochs that the counts span, where Keras knows the length of one |
 | `num_skipped` | `()` | samples kept out for non-finite gradients since the start |
 | `loss` | `()` | the training loss, balanced |
 | `base_loss` | `()` | the training loss without balance |

@@ -255,9 +255,10 @@ def _answering(answer: Callable[[wrappers.Request], Any]) -> Callable:
     """A WSGI application that answers with what a function returns, or says what is wrong."""
 
     @wrappers.Request.application
-    def app(request: wrappers.Request) -> werkzeug.Response:
+    def app(request: wrappers.Request) -> Callable:
         if request.method not in ("GET", "HEAD"):
-            return _error(request, 405, f"Expected GET. Received {request.method}.")
+            allowed = [("Allow", "GET, HEAD")]
+            return _error(request, 405, f"Expected GET. Received {request.method}.", allowed)
         try:
             given = answer(request)
         except errors.InvalidArgumentError as error:
@@ -286,17 +287,33 @@ def _respond(
     body: bytes,
     content_type: str,
     headers: Iterable[tuple[str, str]] = (),
-) -> werkzeug.Response:
-    """An answer, or a note that the browser has it already."""
+) -> Callable:
+    """An answer, or a note that the browser has it already, as a WSGI application."""
     etag = hashlib.sha256(body).hexdigest()[:32]
-    if etag in request.if_none_match:
-        unchanged = [("ETag", f'"{etag}"'), ("X-Content-Type-Options", "nosniff")]
-        return werkzeug.Response(status=304, headers=unchanged)
-    return http_util.Respond(request, body, content_type, headers=[*headers, ("ETag", f'"{etag}"')])
+    tagged = [*headers, ("ETag", f'"{etag}"')]
+    # A proxy that compresses makes a tag weak.
+    if request.if_none_match.contains_weak(etag):
+        return functools.partial(_not_modified, headers=tagged, content_type=content_type)
+    return http_util.Respond(request, body, content_type, headers=tagged)
 
 
-def _error(request: wrappers.Request, code: int, message: str) -> werkzeug.Response:
-    return http_util.Respond(request, _json({"error": message}), "application/json", code=code)
+def _not_modified(
+    environ: Any, start_response: Any, headers: list[tuple[str, str]], content_type: str
+) -> list[bytes]:
+    # By hand: TensorBoard asks for a content type, which werkzeug takes off such an answer.
+    safe = [("Content-Type", content_type), ("X-Content-Type-Options", "nosniff")]
+    start_response("304 NOT MODIFIED", [*headers, *safe])
+    return []
+
+
+def _error(
+    request: wrappers.Request,
+    code: int,
+    message: str,
+    headers: Iterable[tuple[str, str]] = (),
+) -> werkzeug.Response:
+    body = _json({"error": message})
+    return http_util.Respond(request, body, "application/json", code=code, headers=list(headers))
 
 
 def _message(error: errors.PublicError) -> str:

@@ -134,12 +134,35 @@ def cut(name: str) -> str:
         >>> len(cut("x" * 10_000))
         200
     """
+    # Half of a surrogate pair has no UTF-8.
+    name = name.encode(errors="replace").decode()
     return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def max_chosen(bins: int) -> int:
     """How many classes a user may choose to have in the histogram of many classes."""
     return _max_rows(bins) - 2 * NUM_EXTREME_CLASSES
+
+
+def check_classes(classes: Sequence[int], num_classes: int, bins: int) -> None:
+    """Refuse chosen classes that a model does not have, or that are too many for an event.
+
+    Args:
+        classes: Chosen classes.
+        num_classes: Number of classes of the model.
+        bins: Number of bins of the histogram.
+
+    Raises:
+        ValueError: A class out of range, or more classes than an event has room for.
+    """
+    wrong = [index for index in classes if not 0 <= index < num_classes]
+    too_many = num_classes > _max_rows(bins) and len(set(classes)) > max_chosen(bins)
+    if wrong or too_many:
+        raise ValueError(
+            f"Expected at most {max_chosen(bins)} classes in [0, {num_classes}) whose histogram "
+            f"is to be written. Received {len(classes)}: {(wrong or list(classes))[:10]}. Choose "
+            "others, or fewer."
+        )
 
 
 def _max_rows(bins: int) -> int:
@@ -158,12 +181,8 @@ def _histograms(snapshot: Snapshot, classes: Sequence[int]) -> Iterator[tuple[st
 
 def _chosen_rows(snapshot: Snapshot, classes: Sequence[int]) -> np.ndarray:
     num_classes, bins = snapshot.histogram.shape
+    check_classes(classes, num_classes, bins)
     chosen = np.asarray(classes, np.int32)
-    if len(chosen) > max_chosen(bins) or ((chosen < 0) | (chosen >= num_classes)).any():
-        raise ValueError(
-            f"Expected at most {max_chosen(bins)} classes in [0, {num_classes}) whose histogram "
-            f"is to be written. Received {len(chosen)}: {list(classes[:10])}. Choose fewer."
-        )
     mass = snapshot.histogram.sum(axis=1) if snapshot.mass is None else snapshot.mass.sum(axis=0)
     order = np.argsort(-mass, kind="stable")
     extremes = [order[:NUM_EXTREME_CLASSES], order[-NUM_EXTREME_CLASSES:]]

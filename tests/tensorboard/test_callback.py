@@ -60,6 +60,8 @@ def steps(log_dir, tag="output/density"):
         (4, 1, [4, 8, 10, 12, 16, 20, 24, 28, 30]),
         # Keras tells of the last of the steps that it executes at once.
         (4, 5, [5, 10, 15, 20, 25, 30]),
+        # And of more than there are, where these go beyond the end of an epoch.
+        (5, 4, [8, 10, 18, 20, 28, 30]),
         (7, 5, [10, 15, 20, 25, 30]),
         (100, 1, [10, 20, 30]),
     ],
@@ -240,3 +242,187 @@ def test_wrong_arguments(tmp_path, options, said):
 def test_a_wrong_number_of_names_is_seen_at_the_first_batch(tmp_path):
     with pytest.raises(ValueError, match="the 4 names of the classes"):
         fit(compiled(), GradientBalanceTensorBoard(tmp_path, class_names=["a"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"classes": [4]}, "at most 180 classes in"),
+        ({"classes": [-1]}, "at most 180 classes in"),
+        ({"classes": [1.5]}, "names or indices"),
+        ({"class_names": "abcd"}, "to be a list"),
+    ],
+)
+def test_wrong_classes_are_seen_at_the_first_batch(tmp_path, options, said):
+    model = compiled()
+    with pytest.raises(ValueError, match=said):
+        fit(model, GradientBalanceTensorBoard(tmp_path, **options))
+    assert int(model.optimizer.iterations) <= 1
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    callback = GradientBalanceTensorBoard(
+        tmp_path,
+        update_freq=np.int64(15),
+        classes=np.array([1, 2]),
+        class_names=np.array(["a", "b", "\ud800", "d"]),
+    )
+    fit(compiled(), callback)
+    assert steps(tmp_path) == [10, 15, 20, 30]
+
+
+@pytest.mark.parametrize("cls", [gb_keras.GradientBalancedModel, keras.Model])
+def test_after_an_interruption_and_two_at_once(tmp_path, cls):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    model = compiled(cls)
+    callback = GradientBalanceTensorBoard(tmp_path / "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, callback, Interrupt())
+    # As a notebook's cell does that is run again, and then with the first one.
+    model.evaluate(FEATURES, LABELS, verbose=0, callbacks=[GradientBalanceTensorBoard(tmp_path)])
+    fit(model, GradientBalanceTensorBoard(tmp_path / "a"), epochs=1)
+    fit(model, callback, epochs=1)
+    fit(
+        model,
+        GradientBalanceTensorBoard(tmp_path / "b"),
+        GradientBalanceTensorBoard(tmp_path / "c", update_freq=100),
+        epochs=1,
+    )
+    assert steps(tmp_path / "a") == [11]
+    assert steps(tmp_path / "interrupted") == [21]
+    assert steps(tmp_path / "b") == steps(tmp_path / "c") == [31]
+    assert "train_step" not in vars(model)
+
+
+@pytest.mark.parametrize("cls", [gb_keras.GradientBalancedModel, keras.Model])
+def test_epochs_are_those_in_which_was_counted(tmp_path, cls):
+    model = compiled(cls)
+    fit(model, epochs=2)
+    fit(model, GradientBalanceTensorBoard(tmp_path), epochs=2)
+    epochs = [float(value) for _, value in series(tmp_path, "output/num_epochs")]
+    counts = [float(value.sum()) for _, value in series(tmp_path, "output/class_counts")]
+    # A balanced model has counted before, too.
+    before = 2 if cls is gb_keras.GradientBalancedModel else 0
+    assert epochs == [before + 1, before + 2]
+    assert counts == [40 * number for number in epochs]
+
+
+def test_resumed_with_accumulation_of_gradients(tmp_path):
+    def accumulating():
+        inputs = keras.Input((6,))
+        model = gb_keras.GradientBalancedModel(inputs, keras.layers.Dense(4)(inputs))
+        base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        optimizer = keras.optimizers.Adam(gradient_accumulation_steps=8)
+        model.compile(optimizer, loss=gb_keras.GradientBalancedLoss(base))
+        return model
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    def run(*callbacks):
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        callback = GradientBalanceTensorBoard(tmp_path / "logs", update_freq=1)
+        fit(accumulating(), backup, callback, *callbacks)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupt())
+    run()
+    assert steps(tmp_path / "logs") == [0, 1, 2, 3]
+    epochs = [float(value) for _, value in series(tmp_path / "logs", "output/num_epochs")]
+    assert epochs == pytest.approx([0.1, 0.8, 1.6, 2.4])
+
+
+def test_several_outputs_keep_their_losses_recalls_and_names_apart(tmp_path):
+    inputs = keras.Input((6,))
+    model = keras.Model(
+        inputs,
+        [
+            keras.layers.Dense(4, activation="softmax", name="a")(inputs),
+            keras.layers.Dense(2, activation="softmax", name="b")(inputs),
+            keras.layers.Dense(1, name="far")(inputs),
+        ],
+    )
+    model.compile(
+        "sgd",
+        loss=["sparse_categorical_crossentropy", "sparse_categorical_crossentropy", "mse"],
+        metrics={"b": [gb_keras.metrics.BalancedAccuracy()]},
+    )
+    callback = GradientBalanceTensorBoard(
+        tmp_path, class_names={"a": list("wxyz"), "b": ["no", "yes"]}, classes=["yes", "w"]
+    )
+    labels = [LABELS, LABELS % 2, 100 * FEATURES[:, :1]]
+    history = model.fit(FEATURES, labels, verbose=0, callbacks=[callback]).history
+    for name in "ab":
+        [(_, loss)] = series(tmp_path, f"{name}/loss")
+        assert float(loss) == pytest.approx(history[f"{name}_loss"][0], rel=1e-5)
+    assert series(tmp_path, "a/recalls") == []
+    [(_, recalls)] = series(tmp_path, "b/recalls")
+    assert recalls.mean() == pytest.approx(history["b_balanced_accuracy"][0], rel=1e-5)
+    [(_, names)] = series(tmp_path, "b/class_names")
+    assert [name.decode() for name in names] == ["no", "yes"]
+
+
+def test_an_only_output_over_classes_beside_another_has_its_own_loss(tmp_path):
+    inputs = keras.Input((6,))
+    for cls in (keras.Model, gb_keras.GradientBalancedModel):
+        outputs = [
+            keras.layers.Dense(4, activation="softmax", name="a")(inputs),
+            keras.layers.Dense(1, name="far")(inputs),
+        ]
+        model = cls(inputs, outputs)
+        balanced = cls is gb_keras.GradientBalancedModel
+        loss = gb_keras.GradientBalancedLoss() if balanced else "sparse_categorical_crossentropy"
+        model.compile("sgd", loss=[loss, "mse"])
+        log_dir = tmp_path / cls.__name__
+        history = model.fit(
+            FEATURES,
+            [LABELS, 100 * FEATURES[:, :1]],
+            verbose=0,
+            callbacks=[GradientBalanceTensorBoard(log_dir)],
+        ).history
+        [(_, written)] = series(log_dir, "output/loss")
+        assert float(written) == pytest.approx(history["a_loss"][0], rel=1e-5)
+        [(_, base)] = series(log_dir, "output/base_loss")
+        expected = history["base_loss"] if balanced else history["a_loss"]
+        assert float(base) == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_a_loop_of_ones_own(tmp_path):
+    model = compiled(keras.Model)
+    callbacks = keras.callbacks.CallbackList(
+        [GradientBalanceTensorBoard(tmp_path, update_freq=2)], model=model
+    )
+    callbacks.on_train_begin()
+    for batch in range(4):
+        logs = model.train_on_batch(FEATURES[:8], LABELS[:8], return_dict=True)
+        callbacks.on_train_batch_end(batch, logs)
+    callbacks.on_train_end()
+    assert steps(tmp_path) == [2, 4]
+
+
+def test_names_that_come_later_are_written(tmp_path):
+    model = compiled()
+    fit(model, GradientBalanceTensorBoard(tmp_path), epochs=1)
+    fit(model, GradientBalanceTensorBoard(tmp_path, class_names=list("abcd")), epochs=1)
+    assert len(series(tmp_path, "output/class_names")) == 1
+
+
+@pytest.mark.parametrize("method", ["train_step", "compute_loss"])
+def test_a_step_that_leaves_the_loss_alone_is_told_of(tmp_path, method):
+    class Own(keras.Model):
+        pass
+
+    def train_step(self, data):
+        return {"loss": 0.0}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.mean(y_pred)
+
+    setattr(Own, method, {"train_step": train_step, "compute_loss": compute_loss}[method])
+    with pytest.warns(UserWarning, match="nothing is observed"):
+        fit(compiled(Own), GradientBalanceTensorBoard(tmp_path), epochs=1)
