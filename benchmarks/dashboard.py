@@ -60,7 +60,7 @@ def training_cost(case: str, pairs: int) -> dict[str, float]:
     callback = GradientBalanceTensorBoard(tempfile.mkdtemp())
     callback.set_params({"steps": STEPS_PER_EPOCH})
     callback.set_model(watched.model)
-    watched.model.make_train_function()
+    callback.on_train_begin()
     for runner in (plain, watched):
         runner.seconds(5)
     steps = max(3, round(overhead.SECONDS_PER_BLOCK / (plain.seconds(10) / 10)))
