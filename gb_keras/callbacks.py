@@ -114,10 +114,13 @@ class GradientBalanceTensorBoard(keras.callbacks.Callback):
         if self._writer is None:
             return
         with self._writer.as_default():
-            for output, taken in self._snapshots():
-                recalls = _recalls(self.model, output.name)
-                if recalls is not None and len(recalls) == len(taken.class_counts):
-                    summary.class_recalls(taken, recalls, self._last_step)
+            found = {each.name: _recalls(self.model, each.name) for each in self._observed()}
+            recalls = {name: values for name, values in found.items() if values is not None}
+            # Most models have none, and a snapshot reads the whole statistic.
+            for output, taken in self._snapshots() if recalls else ():
+                values = recalls.get(output.name)
+                if values is not None and len(values) == len(taken.class_counts):
+                    summary.class_recalls(taken, values, self._last_step)
         self._writer.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
@@ -173,8 +176,11 @@ class GradientBalanceTensorBoard(keras.callbacks.Callback):
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         return int(optimizer._iterations.numpy())
 
+    def _observed(self) -> list[ObservedOutput]:
+        return [] if self._observation is None else self._observation.outputs
+
     def _snapshots(self) -> list[tuple[ObservedOutput, snapshot.Snapshot]]:
-        outputs = [] if self._observation is None else self._observation.outputs
+        outputs = self._observed()
         found = []
         for output in outputs:
             # An only output has one name in all runs, so that they can be compared.

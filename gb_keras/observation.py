@@ -38,8 +38,8 @@ class Observation:
     taken beside its own loss, which it trains with as before.
 
     Args:
-        model: A compiled model. Start before its training step is compiled, as a callback does in
-            `set_model`.
+        model: A compiled model. A training step that Keras made for it before does not observe:
+            make it anew, by `make_train_function(force=True)`.
 
     Raises:
         ValueError: The model is not compiled.
@@ -102,7 +102,7 @@ class _Listener:
     def __init__(self, model: keras.Model):
         self._model = model
         self._compile_loss = model._compile_loss
-        self._heard = False
+        self._listening = False
         self._outputs: list[ObservedOutput | None] = []
         # Replicas of a mirrored strategy trace in threads of their own.
         self._thread = threading.local()
@@ -123,14 +123,14 @@ class _Listener:
     def has_listened(self) -> bool:
         """Whether a step has computed a loss, if there is one to observe."""
         known = self.outputs
-        return any(output.statistic.built for output in known) if known else self._heard
+        return any(output.statistic.built for output in known) if known else self._listening
 
     def remove(self) -> None:
         # The methods of the classes come forward again. Another listener, of a second callback,
         # may have stood before this one and be gone already.
         vars(self._model).pop("train_step", None)
         vars(self._compile_loss).pop("build", None)
-        if self._heard:
+        if self._listening:
             self._compile_loss._flat_losses = [
                 entry._replace(loss=getattr(entry.loss, "before", entry.loss))
                 for entry in self._compile_loss._flat_losses
@@ -158,7 +158,7 @@ class _Listener:
 
     def _listen(self) -> None:
         """Stand before the losses."""
-        self._heard = True
+        self._listening = True
         entries = self._compile_loss._flat_losses
         names = getattr(self._model, "output_names", None) or []
         self._outputs = [

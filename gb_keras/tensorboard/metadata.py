@@ -61,6 +61,8 @@ KINDS = (
     *SCALARS,
     "class_names",
 )
+# A name is for people; what is longer is cut.
+MAX_NAME_LENGTH = 200
 # Of `histogram_quantiles`.
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -168,6 +170,18 @@ def fits(content: Content, kind: str, tensor: np.ndarray) -> bool:
         and tensor.ndim == len(shape)
         and all(size in (None, real) for size, real in zip(shape, tensor.shape, strict=True))
     )
+
+
+def cut(name: str) -> str:
+    """A name short enough to be written and shown.
+
+    Example:
+        >>> len(cut("x" * 10_000))
+        200
+    """
+    # Half of a surrogate pair has no UTF-8.
+    name = name.encode(errors="replace").decode()
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def tag(statistic: str, kind: str) -> str:

@@ -19,8 +19,6 @@ MAX_EVENT_BYTES = 256 * 1024
 MAX_HISTOGRAM_ROWS = 200
 # Classes with the most, and as many with the least gradient mass, where not all are written.
 NUM_EXTREME_CLASSES = 10
-# A name is for people; what is longer is cut.
-MAX_NAME_LENGTH = 200
 # Room for the rest of an event beside its tensor.
 _MAX_TENSOR_BYTES = MAX_EVENT_BYTES - 16 * 1024
 
@@ -92,7 +90,7 @@ def class_names(snapshot: Snapshot, names: Sequence[str]) -> None:
     """
     page: list[str] = []
     size = step = 0
-    for name in (cut(name) for name in names):
+    for name in map(metadata.cut, names):
         # A string costs its bytes and a few more.
         size += len(name.encode()) + 8
         if size > _MAX_TENSOR_BYTES:
@@ -125,18 +123,6 @@ def plain(snapshot: Snapshot, step: int, scalars: Mapping[str, float] | None = N
             )
     for name, value in {"num_skipped": snapshot.num_skipped, **(scalars or {})}.items():
         tf.summary.scalar(f"{prefix}/{name}", value, step=step)
-
-
-def cut(name: str) -> str:
-    """A name short enough to be written.
-
-    Example:
-        >>> len(cut("x" * 10_000))
-        200
-    """
-    # Half of a surrogate pair has no UTF-8.
-    name = name.encode(errors="replace").decode()
-    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def max_chosen(bins: int) -> int:

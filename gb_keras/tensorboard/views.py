@@ -16,7 +16,6 @@ from gb_keras.tensorboard.reader import Run, Series, Statistic
 MAX_POINTS = 500
 # Numbers in one answer at most, so that it stays below 2 MiB.
 _MAX_NUMBERS = 120_000
-_MAX_NAME_LENGTH = 200
 COLUMNS = {
     "count": "class_counts",
     "mass": None,
@@ -402,7 +401,7 @@ class StatisticView:
 
 def _text(name: Any) -> str:
     text = name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)
-    return text if len(text) <= _MAX_NAME_LENGTH else text[: _MAX_NAME_LENGTH - 1] + "…"
+    return metadata.cut(text)
 
 
 def _scalar(value: np.ndarray | None) -> float | None:

@@ -129,7 +129,7 @@ def test_an_event_stays_below_256_kib(tmp_path, num_classes, bins, name):
         for event in pages
         for text in tensor_util.make_ndarray(event.summary.value[0].tensor)
     ]
-    assert read == [summary.cut(text) for text in names]
+    assert read == [metadata.cut(text) for text in names]
 
 
 def test_multi_label_is_written_in_two_parts(tmp_path):
