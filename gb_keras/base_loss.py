@@ -211,7 +211,9 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
     found = keras.losses.get(loss)
     if found in _CLASS_OF_FUNCTION:
         found = _CLASS_OF_FUNCTION[found]()
-    config = found.get_config() if isinstance(found, keras.losses.Loss) else {}
+    # A config may hold values of variables, which cannot be read while a step is traced.
+    with tf.init_scope():
+        config = found.get_config() if isinstance(found, keras.losses.Loss) else {}
     from_logits = getattr(found, "from_logits", config.get("from_logits"))
     if isinstance(found, _PROBABILITIES_ONLY):
         from_logits = False

@@ -1,4 +1,4 @@
-"""What gradient balance is compared with: published losses for long tails and hard samples."""
+"""What gradient balance is compared with: losses for long tails, hard samples, wrong labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,16 @@ from keras import ops
 
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.normalized_dense import NormalizedDense as NormalizedDense
+from gb_keras.online_losses import EqualizationLossV2 as EqualizationLossV2
+from gb_keras.online_losses import OnlineLoss as OnlineLoss
+from gb_keras.online_losses import SeesawLoss as SeesawLoss
 from gb_keras.reweighting import ClassWeightedLoss as ClassWeightedLoss
 from gb_keras.reweighting import DeferredReweighting as DeferredReweighting
-from gb_keras.reweighting import checked_counts, labels_and_logits
+from gb_keras.reweighting import checked_counts, crossentropy, labels_and_logits
 from gb_keras.reweighting import class_balanced_weights as class_balanced_weights
+from gb_keras.robust_losses import GeneralisedCrossentropy as GeneralisedCrossentropy
+from gb_keras.robust_losses import LabelSmoothedCrossentropy as LabelSmoothedCrossentropy
+from gb_keras.robust_losses import SymmetricCrossentropy as SymmetricCrossentropy
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -23,7 +29,8 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
 
     The model learns to lead by the log prior where a class is rare, so that its plain logits
     favour no class: with `tau = 1` they are consistent with the balanced error. A class without
-    samples counts as half a sample.
+    samples counts as half a sample. With `tau = 1` it is also the balanced softmax of Ren et al.
+    (NeurIPS 2020, arXiv 2007.10740): their `n_c exp(z_c) / sum_k n_k exp(z_k)` is the same.
 
     Args:
         class_counts: Training samples of each class, `(num_classes,)`.
@@ -63,7 +70,7 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Losses `(...)` of labels `(...)` or `(..., 1)` and logits `(..., num_classes)`."""
         labels, logits = labels_and_logits(y_true, y_pred, len(self.class_counts))
-        return _crossentropy(labels, logits + ops.convert_to_tensor(self._shift, logits.dtype))
+        return crossentropy(labels, logits + ops.convert_to_tensor(self._shift, logits.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this loss."""
@@ -135,7 +142,7 @@ class LDAMLoss(keras.losses.Loss):
         labels, logits = labels_and_logits(y_true, y_pred, num_classes)
         margins = ops.convert_to_tensor(self.margins, logits.dtype)
         of_label = ops.one_hot(labels, num_classes, dtype=logits.dtype) * margins
-        return _crossentropy(labels, logits - self.scale * of_label)
+        return crossentropy(labels, logits - self.scale * of_label)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this loss."""
@@ -188,7 +195,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Losses `(...)` of labels `(...)` or `(..., 1)` and logits `(..., num_classes)`."""
         labels, logits = labels_and_logits(y_true, y_pred)
-        losses = _crossentropy(labels, logits)
+        losses = crossentropy(labels, logits)
         # p_y = exp(-loss). Not quite down to 0, where a power below 1 has no finite slope.
         difficulty = ops.maximum(-ops.expm1(-losses), keras.config.epsilon())
         return ops.power(difficulty, self.gamma) * losses
@@ -226,7 +233,3 @@ def ghm_c(bins: int = 30, momentum: float = 0.75) -> GradientBalancedLoss:
         max_weight=None,
         name="ghm_c",
     )
-
-
-def _crossentropy(labels: Any, logits: Any) -> Any:
-    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)

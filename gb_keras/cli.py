@@ -91,7 +91,9 @@ Verbose = Annotated[
     ),
 ]
 _LOSSES = (
-    "cross_entropy, focal, class_balanced, logit_adjustment, ldam_drw, ghm_c or gradient_balanced"
+    "cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal, "
+    "class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, "
+    "ghm_c or gradient_balanced"
 )
 
 # What the user can mend in the command itself, and what else a stage says in plain words.

@@ -175,6 +175,16 @@ def checked_counts(class_counts: Sequence[int]) -> np.ndarray:
     return counts
 
 
+def crossentropy(labels: Any, logits: Any) -> Any:
+    """Softmax cross-entropy `(...)` of integer labels `(...)`, before any reduction.
+
+    Args:
+        labels: Integer labels, `(...)`.
+        logits: Logits, `(..., num_classes)`.
+    """
+    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
 def labels_and_logits(y_true: Any, y_pred: Any, num_classes: int | None = None) -> tuple[Any, Any]:
     """Integer labels `(...)` and logits `(..., num_classes)`, checked against each other.
 

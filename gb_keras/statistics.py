@@ -129,7 +129,7 @@ class GradientDensity(keras.layers.Layer):
         Returns:
             Counts in float32, shaped as `class_counts`.
         """
-        total = _sum_over_replicas(batch_counts)
+        total = sum_over_replicas(batch_counts)
         return self._class_counts + _in_shape(total, self._class_counts)
 
     def update(
@@ -151,7 +151,7 @@ class GradientDensity(keras.layers.Layer):
             Samples per bin, `(bins,)`: the running density after the update, and the density of
             the batch over all replicas.
         """
-        counts, num_active = _sum_over_replicas((counts, num_active))
+        counts, num_active = sum_over_replicas((counts, num_active))
         num_valid = tf.reduce_sum(counts.bins)
         has_samples = tf.cast(num_valid > 0, tf.float32)
         num_updates = self._num_updates + has_samples
@@ -165,7 +165,7 @@ class GradientDensity(keras.layers.Layer):
         self._num_updates.assign(num_updates)
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
         if self.mass is not None and class_mass is not None:
-            self.mass.update(_sum_over_replicas(class_mass()), rate)
+            self.mass.update(sum_over_replicas(class_mass()), rate)
         by_row = _in_shape(histogram, counts.histogram)
         # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
         running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
@@ -254,8 +254,12 @@ def _in_shape(values: tf.Tensor, like: Any) -> tf.Tensor:
     return values if values.shape == like.shape else tf.reshape(values, like.shape)
 
 
-def _sum_over_replicas(values: Any) -> Any:
-    """Sum of each tensor over all replicas in sync; the values themselves with one replica."""
+def sum_over_replicas(values: Any) -> Any:
+    """Sum of each tensor over all replicas in sync; the values themselves with one replica.
+
+    Args:
+        values: A tensor or a structure of them, in a replica's context.
+    """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return values
     context = tf.distribute.get_replica_context()

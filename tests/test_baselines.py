@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gb_keras import baselines
+from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.normalized_dense import NormalizedDense
 
 COUNTS = [900, 90, 9, 1]
@@ -19,6 +20,11 @@ def cross_entropy(labels, logits):
     return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
 
 
+def softmax(logits):
+    exponentials = np.exp(logits.astype("float64"))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
 def one_hot(labels):
     return np.eye(4)[labels]
 
@@ -27,6 +33,9 @@ LOSSES = {
     "logit_adjusted": lambda **kw: baselines.LogitAdjustedCrossentropy(COUNTS, tau=0.7, **kw),
     "ldam": lambda **kw: baselines.LDAMLoss(COUNTS, max_margin=0.4, scale=5.0, **kw),
     "focal": lambda **kw: baselines.SparseCategoricalFocalCrossentropy(gamma=1.5, **kw),
+    "label_smoothed": lambda **kw: baselines.LabelSmoothedCrossentropy(0.2, **kw),
+    "generalised": lambda **kw: baselines.GeneralisedCrossentropy(0.6, **kw),
+    "symmetric": lambda **kw: baselines.SymmetricCrossentropy(0.3, 0.7, -5.0, **kw),
     "weighted": lambda **kw: baselines.ClassWeightedLoss(
         keras.losses.SparseCategoricalCrossentropy(from_logits=True), [0.5, 1.0, 2.0, 0.0], **kw
     ),
@@ -44,6 +53,14 @@ def reference(name):
         return cross_entropy(LABELS, LOGITS - 5.0 * one_hot(LABELS) * margins)
     if name == "focal":
         return (1 - np.exp(-plain)) ** 1.5 * plain
+    if name == "label_smoothed":
+        target = 0.8 * one_hot(LABELS) + 0.2 / 4
+        return -(target * np.log(softmax(LOGITS))).sum(axis=1)
+    if name == "generalised":
+        return (1 - np.exp(-plain) ** 0.6) / 0.6
+    if name == "symmetric":
+        log_label = np.where(one_hot(LABELS) > 0, 0.0, -5.0)
+        return 0.3 * plain + 0.7 * -(softmax(LOGITS) * log_label).sum(axis=1)
     return np.array([0.5, 1.0, 2.0, 0.0])[LABELS] * plain
 
 
@@ -82,7 +99,7 @@ def test_losses_survive_their_config(name):
 def test_shapes_are_checked(name):
     with pytest.raises(ValueError, match="integer labels"):
         LOSSES[name]()(one_hot(LABELS), LOGITS)
-    if name != "focal":
+    if name in ("logit_adjusted", "ldam", "weighted"):
         with pytest.raises(ValueError, match="logits of 4 classes"):
             LOSSES[name]()(LABELS, LOGITS[:, :3])
 
@@ -118,6 +135,9 @@ def test_corners_are_cross_entropy():
         baselines.LogitAdjustedCrossentropy([5, 5, 5, 5]),
         baselines.LDAMLoss(COUNTS, max_margin=0.0),
         baselines.SparseCategoricalFocalCrossentropy(gamma=0.0),
+        baselines.LabelSmoothedCrossentropy(0.0),
+        baselines.GeneralisedCrossentropy(q=1e-6),
+        baselines.SymmetricCrossentropy(alpha=1.0, beta=0.0),
     ):
         np.testing.assert_allclose(loss(LABELS, LOGITS), plain, rtol=1e-5)
 
@@ -225,6 +245,15 @@ def test_deferred_weights_are_saved_and_hold_on_resume(tmp_path):
     np.testing.assert_allclose(resumed.loss.class_weights, drw_weights(), rtol=1e-6)
 
 
+def test_a_loss_with_weights_trains_though_it_cannot_be_watched(tmp_path):
+    model = compiled()
+    x = np.random.default_rng(1).normal(size=(6, 4)).astype("float32")
+    with pytest.warns(UserWarning, match="Nothing is observed"):
+        model.fit(x, LABELS, verbose=0, callbacks=[GradientBalanceTensorBoard(tmp_path)])
+    losses = cross_entropy(LABELS, np.asarray(model(x)))
+    np.testing.assert_allclose(model.evaluate(x, LABELS, verbose=0), losses.mean(), rtol=1e-5)
+
+
 def test_deferred_weights_have_mean_one_over_samples():
     weights = baselines.DeferredReweighting(COUNTS, start_epoch=0).class_weights
     np.testing.assert_allclose(weights, drw_weights())
@@ -268,6 +297,12 @@ def test_ghm_c_weighs_by_the_inverse_density():
         (lambda: baselines.LDAMLoss([1], max_margin=-1), "max_margin of at least 0"),
         (lambda: baselines.LDAMLoss([1], scale=0), "scale above 0"),
         (lambda: baselines.SparseCategoricalFocalCrossentropy(-1), "gamma of at least 0"),
+        (lambda: baselines.LabelSmoothedCrossentropy(1.0), r"smoothing in \[0, 1\)"),
+        (lambda: baselines.GeneralisedCrossentropy(0.0), r"q in \(0, 1\]"),
+        (lambda: baselines.GeneralisedCrossentropy(1.1), r"q in \(0, 1\]"),
+        (lambda: baselines.SymmetricCrossentropy(alpha=-1), "alpha and beta of at least 0"),
+        (lambda: baselines.SymmetricCrossentropy(beta=-1), "alpha and beta of at least 0"),
+        (lambda: baselines.SymmetricCrossentropy(log_zero=0), "log_zero below 0"),
         (lambda: NormalizedDense(0), "at least one class"),
         (lambda: NormalizedDense(2, scale=0), "scale above 0"),
     ],

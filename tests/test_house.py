@@ -18,7 +18,7 @@ ROOT = Path(gb_keras.__file__).parent
 FLOORS = (
     ("names", "density", "normalized_dense"),
     ("statistics", "base_loss", "reweighting"),
-    ("losses", "metrics"),
+    ("losses", "metrics", "robust_losses", "online_losses"),
     ("balance", "baselines"),
     ("training", "tensorboard"),
     ("backbones", "observation"),

@@ -1,13 +1,14 @@
 """The input pipeline: a prepared split as batches, in an order fixed by seed and epoch."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from gb_keras.data.manifest import read_manifest
+from gb_keras.data.resampling import class_quotas, resampled
 from gb_keras.data.tfds_directory import open_directory
 
 __all__ = ["load_split", "read_manifest"]
@@ -29,6 +30,7 @@ def load_split(
     repeat: bool = False,
     drop_remainder: bool = False,
     start_epoch: int = 0,
+    class_sampling: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
     """Batches of one split, ready for `model.fit`, `evaluate` or `predict`.
 
@@ -37,7 +39,8 @@ def load_split(
     `fit` its `steps_per_epoch = ceil(num_examples / batch_size)` (`num_examples // batch_size`
     with `drop_remainder`); a run resumed at epoch `k` passes `start_epoch=k` here and
     `initial_epoch=k` to `fit`, and sees the very batches that an uninterrupted run would see.
-    No batch spans two epochs.
+    No batch spans two epochs. All this holds with `class_sampling`, too: an epoch is as long, but
+    examples of some classes come several times in it, of others not all.
 
     With `shuffle=True, repeat=False` the split is one pass long, and every new pass over the
     same object has another order, as usual in tf.data; such a pass cannot be resumed.
@@ -58,6 +61,9 @@ def load_split(
         repeat: Whether the stream goes on for ever, epoch after epoch.
         drop_remainder: Whether a last batch that is not full is left out.
         start_epoch: The first epoch of a shuffled, repeating stream.
+        class_sampling: Share of each class in an epoch of a shuffled, repeating stream,
+            `(num_classes,)`, 1 in sum; `None` for the share that it has in the split. For data
+            sets made by `prepare`.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, channels)` in
@@ -79,6 +85,11 @@ def load_split(
         (TensorShape([100, 8, 8, 3]), 'float32', TensorShape([100]))
     """
     _check_arguments(batch_size, image_size, channels, seed, start_epoch)
+    if class_sampling is not None and not (shuffle and repeat):
+        raise ValueError(
+            "Expected shuffle=True and repeat=True where class_sampling is given. Received: "
+            f"shuffle={shuffle}, repeat={repeat}."
+        )
     builder = open_directory(data_dir)
     features = builder.info.features
     if not {"image", "label"} <= set(features):
@@ -117,7 +128,8 @@ def load_split(
     )
     buffer = _buffer_size(builder.info.splits[split])
     if shuffle and repeat:
-        dataset = _endless_shuffled(records, batches, buffer, seed, start_epoch)
+        of_epoch = _records_of_epoch(records, data_dir, split, class_sampling)
+        dataset = _endless_shuffled(of_epoch, batches, buffer, seed, start_epoch)
     else:
         if shuffle:
             records = records.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
@@ -130,8 +142,22 @@ def load_split(
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _endless_shuffled(
+def _records_of_epoch(
     records: tf.data.Dataset,
+    data_dir: str | os.PathLike,
+    split: str,
+    class_sampling: Sequence[float] | None,
+) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """What an epoch holds before it is shuffled: all of the split, or classes by their shares."""
+    if class_sampling is None:
+        return lambda epoch: records
+    counts = read_manifest(data_dir)["splits"][split]["class_counts"]
+    quotas = class_quotas(class_sampling, counts)
+    return lambda epoch: resampled(records, quotas, counts, epoch)
+
+
+def _endless_shuffled(
+    records_of_epoch: Callable[[tf.Tensor], tf.data.Dataset],
     batches: Callable[[tf.data.Dataset], tf.data.Dataset],
     buffer: int,
     seed: int,
@@ -144,6 +170,7 @@ def _endless_shuffled(
         # that graph only; so the order does not depend on the program's global seed. It must
         # not be 0, which TensorFlow takes, with operation seed 0, as "not seeded".
         tf.random.set_seed(1 + seed % (2**31 - 2))
+        records = records_of_epoch(epoch)
         return batches(records.shuffle(buffer, seed=epoch, reshuffle_each_iteration=False))
 
     epochs = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(one_epoch)

@@ -10,13 +10,14 @@ from typing import Any
 import keras
 import pandas as pd
 
+from gb_keras.baselines import OnlineLoss
 from gb_keras.stages.files import new_directory, read_json, write_json, write_text
 
 History = dict[str, list[float]]
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves weights, optimizer state and history after each epoch, and goes on from there.
+    """Saves weights, optimizer, loss and history after each epoch, and goes on from there.
 
     Keras's `BackupAndRestore` writes weights and number of the epoch one after the other, without
     a history; a process killed in between goes on with weights of another epoch. Here all of an
@@ -52,6 +53,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         # The optimizer's state can only be loaded into variables that exist.
         model.optimizer.build(model.trainable_variables)
         model.load_weights(latest / "state.weights.h5")
+        if isinstance(model.loss, OnlineLoss):
+            model.loss.set_state(read_json(latest / "loss.json"))
         self.history = read_json(latest / "history.json")
         self._write_history()
         return epochs[-1]
@@ -75,6 +78,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(value)
         with new_directory(self._path(epoch + 1)) as partial:
             self.model.save_weights(partial / "state.weights.h5")
+            if isinstance(self.model.loss, OnlineLoss):
+                # What it has seen of the classes is no weight of the model.
+                write_json(partial / "loss.json", self.model.loss.get_state())
             write_json(partial / "history.json", self.history)
         for older in self._finished()[:-1]:
             shutil.rmtree(self._path(older))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from gb_keras import baselines
 from gb_keras.losses import GradientBalancedLoss
@@ -23,6 +24,8 @@ class Method:
         class_weight: For `fit(class_weight=...)`, or None.
         logit_scale: Scale of a normalised classifier, or None for a plain `Dense` one.
         callbacks: Callbacks that belong to the method.
+        class_sampling: Share of each class in an epoch, `(num_classes,)`, or None for the share
+            that it has in the data.
     """
 
     loss: keras.losses.Loss
@@ -30,6 +33,12 @@ class Method:
     class_weight: dict[int, float] | None = None
     logit_scale: float | None = None
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    class_sampling: tuple[float, ...] | None = None
+
+    @property
+    def observable(self) -> bool:
+        """Whether gradient norms can be watched: in [0, 1], and left alone by being read."""
+        return self.logit_scale is None and not isinstance(self.loss, baselines.OnlineLoss)
 
 
 def names() -> list[str]:
@@ -37,7 +46,9 @@ def names() -> list[str]:
 
     Example:
         >>> ", ".join(names())
-        'cross_entropy, focal, class_balanced, logit_adjustment, ldam_drw, ghm_c, gradient_balanced'
+        'cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal,
+        class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw,
+        ghm_c, gradient_balanced'
     """
     return list(_METHODS)
 
@@ -48,12 +59,20 @@ def method(name: str, class_counts: Sequence[int], epochs: int) -> Method:
     | name | what |
     |---|---|
     | `cross_entropy` | softmax cross-entropy |
+    | `label_smoothing` | cross-entropy, a tenth of the label spread (Szegedy et al. 2016) |
+    | `generalised_cross_entropy` | bounded cross-entropy, q 0.7 (Zhang and Sabuncu 2018) |
+    | `symmetric_cross_entropy` | and its reverse, alpha 0.1, beta 1, A -4 (Wang et al. 2019) |
     | `focal` | focal loss, gamma 2 (Lin et al. 2017) |
     | `class_balanced` | cross-entropy, classes weighted by effective number (Cui et al. 2019) |
+    | `square_root_resampling` | cross-entropy, classes by root of count (Mahajan et al. 2018) |
     | `logit_adjustment` | cross-entropy with the log class prior, tau 1 (Menon et al. 2021) |
     | `ldam_drw` | margins, normalised classifier, weights in the last fifth (Cao et al. 2019) |
+    | `equalization_v2` | sigmoids, balanced by their gradients so far (Tan et al. 2021) |
+    | `seesaw` | frequent classes press less on rare ones, p 0.8, q 2 (Wang et al. 2021) |
     | `ghm_c` | density of gradient norms fully inverted (Li et al. 2019) |
     | `gradient_balanced` | this project's loss with its defaults |
+
+    Balanced softmax (Ren et al. 2020) is `logit_adjustment`: with tau 1 they are the same loss.
 
     Args:
         name: One of `names()`.
@@ -75,6 +94,18 @@ def _cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(_cross_entropy_loss())
 
 
+def _label_smoothing(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.LabelSmoothedCrossentropy())
+
+
+def _generalised_cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.GeneralisedCrossentropy())
+
+
+def _symmetric_cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.SymmetricCrossentropy())
+
+
 def _focal(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(baselines.SparseCategoricalFocalCrossentropy())
 
@@ -82,6 +113,11 @@ def _focal(class_counts: Sequence[int], epochs: int) -> Method:
 def _class_balanced(class_counts: Sequence[int], epochs: int) -> Method:
     weights = baselines.class_balanced_weights(class_counts)
     return Method(_cross_entropy_loss(), class_weight=weights)
+
+
+def _square_root_resampling(class_counts: Sequence[int], epochs: int) -> Method:
+    roots = np.sqrt(class_counts)
+    return Method(_cross_entropy_loss(), class_sampling=tuple((roots / roots.sum()).tolist()))
 
 
 def _logit_adjustment(class_counts: Sequence[int], epochs: int) -> Method:
@@ -98,6 +134,14 @@ def _ldam_drw(class_counts: Sequence[int], epochs: int) -> Method:
     )
 
 
+def _equalization_v2(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.EqualizationLossV2(len(class_counts)))
+
+
+def _seesaw(class_counts: Sequence[int], epochs: int) -> Method:
+    return Method(baselines.SeesawLoss(len(class_counts)))
+
+
 def _ghm_c(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(baselines.ghm_c(), balanced=True)
 
@@ -108,10 +152,16 @@ def _gradient_balanced(class_counts: Sequence[int], epochs: int) -> Method:
 
 _METHODS = {
     "cross_entropy": _cross_entropy,
+    "label_smoothing": _label_smoothing,
+    "generalised_cross_entropy": _generalised_cross_entropy,
+    "symmetric_cross_entropy": _symmetric_cross_entropy,
     "focal": _focal,
     "class_balanced": _class_balanced,
+    "square_root_resampling": _square_root_resampling,
     "logit_adjustment": _logit_adjustment,
     "ldam_drw": _ldam_drw,
+    "equalization_v2": _equalization_v2,
+    "seesaw": _seesaw,
     "ghm_c": _ghm_c,
     "gradient_balanced": _gradient_balanced,
 }

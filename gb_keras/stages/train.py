@@ -111,8 +111,7 @@ def train(
     model = _compiled_model(config, method, epochs * steps_per_epoch)
     checkpoint = EpochCheckpoint(run_dir)
     observers = []
-    if method.logit_scale is None:
-        # The gradient norms of a scaled classifier are not in [0, 1].
+    if method.observable:
         observers.append(GradientBalanceTensorBoard(logs, class_names=config["classes"]))
     first_epoch = checkpoint.restore(model)
     if first_epoch < epochs:
@@ -127,6 +126,7 @@ def train(
                 seed=seed,
                 repeat=True,
                 start_epoch=first_epoch,
+                class_sampling=method.class_sampling,
             ),
             validation_data=load_split(
                 data_dir, "validation", batch_size=batch_size, image_size=size

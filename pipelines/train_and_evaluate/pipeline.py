@@ -91,8 +91,10 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 keeps the size of each image.
             on_error: What to do about images that cannot be used: raise an error that names them
                 all, or skip them.
-            losses: What to train with, one model each: cross_entropy, focal, class_balanced,
-                logit_adjustment, ldam_drw, ghm_c or gradient_balanced.
+            losses: What to train with, one model each: cross_entropy, label_smoothing,
+                generalised_cross_entropy, symmetric_cross_entropy, focal, class_balanced,
+                square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, ghm_c
+                or gradient_balanced.
             baseline: The loss to compare with. Empty is cross_entropy, else the first.
             backbone: small_cnn, resnet32, vgg16, inception_v3 or resnet50.
             epochs: Passes over the training split, at least 1.

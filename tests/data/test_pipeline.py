@@ -72,6 +72,48 @@ def test_order_of_an_epoch_depends_on_seed_and_epoch_alone(digits, seed):
         assert sorted(pixels(one)) == whole
 
 
+def test_resampled_epochs_depend_on_seed_and_epoch_alone(digits):
+    folder, manifest = digits
+    counts = np.array(manifest["splits"]["test"]["class_counts"])
+    num_examples = counts.sum()
+    steps = math.ceil(num_examples / 64)
+    shares = np.arange(10) / 45
+
+    def stream(**options):
+        return load_split(
+            folder,
+            "test",
+            batch_size=64,
+            shuffle=True,
+            repeat=True,
+            class_sampling=shares,
+            **options,
+        )
+
+    tf.random.set_seed(1)
+    epochs = epochs_of(stream(seed=3), steps, 3)
+    tf.random.set_seed(2)
+    for epoch in range(3):
+        assert epochs_of(stream(seed=3, start_epoch=epoch), steps, 1)[0] == epochs[epoch]
+    assert len({str(epoch) for epoch in [*epochs, *epochs_of(stream(seed=4), steps, 3)]}) == 6
+    for epoch in epochs:
+        labels = np.concatenate([np.frombuffer(batch[1], "int64") for batch in epoch])
+        # As long as the split, and no batch reaches into the next epoch.
+        assert len(labels) == num_examples
+        drawn = np.bincount(labels, minlength=10)
+        assert (np.abs(drawn - shares * num_examples) < 1).all()
+
+
+def test_resampling_needs_an_endless_shuffled_stream(digits):
+    for options in ({"shuffle": True}, {"repeat": True}):
+        with pytest.raises(ValueError, match="shuffle=True and repeat=True"):
+            load_split(digits[0], "test", batch_size=8, class_sampling=[0.1] * 10, **options)
+    with pytest.raises(ValueError, match="a share for each of the 10 classes"):
+        load_split(
+            digits[0], "test", batch_size=8, shuffle=True, repeat=True, class_sampling=[0.5, 0.5]
+        )
+
+
 def test_the_programs_own_random_numbers_are_left_alone(digits):
     folder, _ = digits
     tf.random.set_seed(5)

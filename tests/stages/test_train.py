@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,10 +13,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from gb_keras.baselines import OnlineLoss
 from gb_keras.data.pipeline import load_split
 from gb_keras.stages import checkpoints, methods
 from gb_keras.stages.prepare import prepare
 from gb_keras.stages.train import train
+
+# `gb_keras.stages.train` the module, whose name the function has taken.
+train_stage = sys.modules["gb_keras.stages.train"]
 
 # Its runs are shared by its tests, so one worker takes them all.
 pytestmark = pytest.mark.xdist_group("train")
@@ -45,11 +50,13 @@ def state(folder):
     variables = [*model.variables, *model.optimizer.variables]
     if hasattr(model, "gradient_density"):
         variables += model.gradient_density.variables
+    if isinstance(model.loss, OnlineLoss):
+        variables += [getattr(model.loss, name) for name in model.loss.get_state()]
     return [variable.numpy() for variable in variables]
 
 
-def assert_same_result(folder, other):
-    for name in ("history.json", "history.csv", "gradient_density.json"):
+def assert_same_result(folder, other, with_density=True):
+    for name in ("history.json", "history.csv", *["gradient_density.json"] * with_density):
         assert (folder / name).read_text() == (other / name).read_text()
     for a, b in zip(state(folder), state(other), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -134,6 +141,8 @@ def interrupted(monkeypatch, after_epoch, *arguments, **options):
     [
         ("ldam_drw", "float32", 2),
         ("gradient_balanced", "mixed_float16", 3),
+        ("equalization_v2", "float32", 1),
+        ("square_root_resampling", "float32", 2),
     ],
 )
 def test_resumed_run_equals_an_uninterrupted_one(
@@ -155,7 +164,9 @@ def test_resumed_run_equals_an_uninterrupted_one(
     summary = train(digits, tmp_path / "resumed", **options, resume=True)
     assert summary["resumed_at_epoch"] == after_epoch
     assert summary["epochs"] == 3
-    assert_same_result(tmp_path / "resumed", tmp_path / "whole")
+    # A plain model has no statistic to save: its observation begins anew where it is resumed.
+    with_density = loss != "square_root_resampling"
+    assert_same_result(tmp_path / "resumed", tmp_path / "whole", with_density)
     assert not (tmp_path / "resumed" / "checkpoints").exists()
 
 
@@ -227,6 +238,34 @@ def test_every_other_loss_trains_and_reloads(digits, tmp_path, loss):
     again = model.evaluate(images, labels, batch_size=64, return_dict=True, verbose=0)
     assert again["loss"] == pytest.approx(history["val_loss"][0], rel=1e-4)
     assert again["balanced_accuracy"] == pytest.approx(history["val_balanced_accuracy"][0])
+
+
+def test_square_root_resampling_draws_classes_by_the_root_of_their_count(
+    digits, tmp_path, monkeypatch
+):
+    streams = []
+
+    def load(data_dir, split, **options):
+        streams.append(load_split(data_dir, split, **options))
+        return streams[-1]
+
+    monkeypatch.setattr(train_stage, "load_split", load)
+    train(digits, tmp_path / "run", loss="square_root_resampling", **SHORT)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    counts = np.array(config["train_class_counts"])
+    # As many steps as without resampling.
+    steps = math.ceil(counts.sum() / SHORT["batch_size"])
+    labels = np.concatenate([labels for _, labels in streams[0].take(steps).as_numpy_iterator()])
+    wanted = counts.sum() * np.sqrt(counts) / np.sqrt(counts).sum()
+    assert len(labels) == counts.sum()
+    assert (np.abs(np.bincount(labels, minlength=10) - wanted) < 1).all()
+
+
+def test_the_loss_of_a_run_has_counted_each_epoch_once(digits, tmp_path):
+    train(digits, tmp_path / "run", loss="seesaw", epochs=2, batch_size=64, verbose=0)
+    counts = json.loads((tmp_path / "run" / "config.json").read_text())["train_class_counts"]
+    loss = keras.models.load_model(tmp_path / "run" / "model.keras").loss
+    np.testing.assert_array_equal(loss.class_counts, 2 * np.array(counts))
 
 
 def test_mixed_precision_xla_and_another_size(digits, tmp_path):

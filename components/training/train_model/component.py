@@ -27,8 +27,9 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     Args:
         dataset: What prepare_data made.
         backbone: small_cnn, resnet32, vgg16, inception_v3 or resnet50.
-        loss: cross_entropy, focal, class_balanced, logit_adjustment, ldam_drw, ghm_c or
-            gradient_balanced.
+        loss: cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy,
+            focal, class_balanced, square_root_resampling, logit_adjustment, ldam_drw,
+            equalization_v2, seesaw, ghm_c or gradient_balanced.
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1.
         optimizer: adam, adamw or sgd (with momentum 0.9).
