@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import gb_keras
 from tests import reference
+from tests.gradients import differentiated
 
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(0, 2, (40, 5)).astype(np.float32)
@@ -17,11 +18,8 @@ FROM_LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def value_and_gradient(loss, labels, outputs, sample_weight=None):
-    outputs = tf.constant(outputs)
-    with tf.GradientTape() as tape:
-        tape.watch(outputs)
-        value = loss(labels, outputs, sample_weight)
-    return value.numpy(), tape.gradient(value, outputs).numpy()
+    value, gradient = differentiated(loss)(labels, outputs, sample_weight)
+    return value.numpy(), gradient.numpy()
 
 
 @pytest.mark.parametrize("bins", [1, 10, 30])

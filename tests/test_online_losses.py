@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from gb_keras import GradientBalancedLoss, baselines
 from gb_keras.callbacks import GradientBalanceTensorBoard
+from tests.gradients import differentiated
+from tests.reference import softmax
 from tests.replicas import two_replicas
 
 # Class 3 never comes; class 0 in each batch.
@@ -15,11 +17,6 @@ LOSSES = {"equalization_v2": baselines.EqualizationLossV2, "seesaw": baselines.S
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
-
-
-def softmax(logits):
-    exponentials = np.exp(logits)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def equalization_v2(batches, logits):
@@ -62,21 +59,11 @@ def seesaw(batches, logits):
 REFERENCES = {"equalization_v2": equalization_v2, "seesaw": seesaw}
 
 
-def make_step(loss, mode):
-    def step(labels, z):
-        with tf.GradientTape() as tape:
-            tape.watch(z)
-            value = loss(labels, z)
-        return value, tape.gradient(value, z)
-
-    return step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
-
-
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_gradients_and_state_follow_the_papers(name, mode):
     loss = LOSSES[name](4)
-    step = make_step(loss, mode)
+    step = differentiated(loss, mode)
     references = REFERENCES[name](BATCHES, LOGITS)
     for labels, z, (value, gradient, state) in zip(BATCHES, LOGITS, references, strict=True):
         got, slope = step(tf.constant(labels), tf.constant(z))
@@ -90,7 +77,7 @@ def test_equalization_by_hand():
     # Logits 0: every gradient is 1/2. Labels 0, 0, 1: class 0 has "yes" 2/2 and "no" 1/2, class 1
     # the other way round. Ratios 2 and 1/2: f = sigmoid(14.4) and sigmoid(-3.6) = 0.0266.
     loss = baselines.EqualizationLossV2(2)
-    make_step(loss, "eager")(tf.constant([0, 0, 1]), tf.zeros((3, 2)))
+    differentiated(loss)(tf.constant([0, 0, 1]), tf.zeros((3, 2)))
     assert loss.get_state() == {"positive_gradients": [1, 0.5], "negative_gradients": [0.5, 1]}
     no, yes = loss.class_weights()
     np.testing.assert_allclose(no, [1.0, 0.0266], atol=1e-4)
@@ -140,7 +127,7 @@ def test_reduction_shapes_and_types(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_extreme_logits_are_finite(name):
     loss = LOSSES[name](2)
-    step = make_step(loss, "graph")
+    step = differentiated(loss, "graph")
     for _ in range(2):
         value, slope = step(tf.constant([0, 0]), tf.constant([[300.0, 0.0], [-300.0, 300.0]]))
         assert np.isfinite(value)
@@ -210,7 +197,7 @@ def test_losses_survive_their_config():
         baselines.SeesawLoss(4, p=0.3, q=1, name="mine", dtype="float64", reduction="sum"),
     )
     for loss in made:
-        make_step(loss, "eager")(tf.constant(BATCHES[1]), tf.constant(LOGITS[1]))
+        differentiated(loss)(tf.constant(BATCHES[1]), tf.constant(LOGITS[1]))
         again = keras.losses.deserialize(keras.losses.serialize(loss))
         assert type(again) is type(loss)
         assert again.get_config() == loss.get_config()
