@@ -10,13 +10,11 @@ their times. Peak memory is read in a process of its own for each model, on Linu
 import argparse
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -25,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 import gb_keras
+from benchmarks.memory import peak_mib
 
 SECONDS_PER_BLOCK = 0.4
 
@@ -158,9 +157,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.memory:
         Runner(arguments.memory, arguments.balanced).seconds(50)
-        # Not `resource.getrusage`, whose peak of a new process counts its parent's memory, too.
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        print(int(peak[1]) / 1024)
+        print(peak_mib())
         return
 
     machine = f"{platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}"

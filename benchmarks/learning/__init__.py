@@ -1,0 +1,1 @@
+"""What balanced training learns, against its peers: `python -m benchmarks.learning --help`."""

@@ -1,0 +1,188 @@
+"""The regimes of the comparison: a data set, and what was done to its training labels."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from gb_keras.data.array_source import digits, mnist5k
+from gb_keras.data.views import long_tail_indices, noisy_labels
+from gb_keras.names import require_name
+
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+        images: Grey values 0..255, uint8, `(num_images, height, width, 1)`.
+        labels: Class indices, int64, `(num_images,)`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, positions: np.ndarray) -> "Split":
+        """The images at some positions."""
+        return Split(self.images[positions], self.labels[positions])
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What one trial learns: clean labels to validate and test on, the regime's to train on.
+
+    Attributes:
+        train: Long-tailed and noisy, as the regime says.
+        validation: What settings are chosen by.
+        test: What is reported.
+        num_classes: Number of classes.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    num_classes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime:
+    """A data set and what is done to its training split, in this order.
+
+    Attributes:
+        data: One of `DATA`.
+        long_tail: Largest over smallest class, at least 1.
+        noise: Share of labels changed to any other class.
+        pair_noise: Share of each class's labels changed to the next class, the last one's to the
+            first: asymmetric noise, which always speaks for the same wrong class.
+        per_class: Images of each class to keep before all else, or None for all.
+        epochs: Passes over the training split.
+    """
+
+    data: str
+    long_tail: float = 1.0
+    noise: float = 0.0
+    pair_noise: float = 0.0
+    per_class: int | None = None
+    epochs: int = 50
+
+    @property
+    def balanced_and_clean(self) -> bool:
+        """Whether there is nothing to repair."""
+        return self.long_tail == 1 and not self.noise and not self.pair_noise
+
+
+REGIMES = {
+    "mnist5k": Regime("mnist5k"),
+    "mnist5k-lt10": Regime("mnist5k", long_tail=10),
+    "mnist5k-lt100": Regime("mnist5k", long_tail=100),
+    "mnist5k-lt1000": Regime("mnist5k", long_tail=1000),
+    "mnist5k-noise20": Regime("mnist5k", noise=0.2),
+    "mnist5k-noise40": Regime("mnist5k", noise=0.4),
+    "mnist5k-pair20": Regime("mnist5k", pair_noise=0.2),
+    "mnist5k-lt100-noise30": Regime("mnist5k", long_tail=100, noise=0.3),
+    "digits": Regime("digits"),
+    "digits-lt30": Regime("digits", long_tail=30),
+    "digits-noise30": Regime("digits", noise=0.3),
+}
+
+
+def load(regime: Regime, seed: int) -> Task:
+    """The task of a regime: the same regime and seed give the same task.
+
+    Args:
+        regime: The regime.
+        seed: Seed of splits, long tail and noise.
+
+    Example:
+        >>> task = load(Regime("digits", long_tail=10, noise=0.3), seed=0)
+        >>> len(task.train), len(task.test), task.num_classes
+        (519, 360, 10)
+    """
+    require_name("data", regime.data, DATA)
+    train, validation, test = DATA[regime.data](seed)
+    num_classes = int(train.labels.max()) + 1
+    generator = np.random.default_rng(seed)
+    if regime.per_class is not None:
+        train = train.at(_first_of_each(train.labels, regime.per_class, generator))
+    train = train.at(long_tail_indices(train.labels, num_classes, regime.long_tail, seed))
+    labels = noisy_labels(train.labels, num_classes, regime.noise, seed)
+    labels = pair_noise(labels, num_classes, regime.pair_noise, generator)
+    return Task(Split(train.images, labels), validation, test, num_classes)
+
+
+def pair_noise(
+    labels: np.ndarray, num_classes: int, fraction: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Asymmetric label noise: a fraction of each class's labels becomes the next class.
+
+    Args:
+        labels: Class indices, `(num_samples,)`; left as they are.
+        num_classes: Number of classes.
+        fraction: Share of each class's labels to change, in [0, 1); rounded to whole labels.
+        generator: Source of the draw.
+
+    Returns:
+        The noisy labels, `(num_samples,)`.
+
+    Example:
+        >>> noisy = pair_noise(np.repeat([0, 1, 2], 10), 3, 0.2, np.random.default_rng(0))
+        >>> [np.bincount(part, minlength=3).tolist() for part in np.split(noisy, 3)]
+        [[8, 2, 0], [0, 8, 2], [2, 0, 8]]
+
+    Reference:
+        Han et al., "Co-teaching", NeurIPS 2018, arXiv 1804.06872, figure 2 (pair flipping).
+    """
+    noisy = labels.copy()
+    for index in range(num_classes):
+        of_class = generator.permutation(np.flatnonzero(labels == index))
+        noisy[of_class[: round(fraction * len(of_class))]] = (index + 1) % num_classes
+    return noisy
+
+
+def _first_of_each(
+    labels: np.ndarray, per_class: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Positions of a number of samples of each class, drawn at random."""
+    order = generator.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    return np.sort(order[rank < per_class])
+
+
+def _embedded(make: Callable, seed: int) -> tuple[Split, Split, Split]:
+    """Splits of a data set that comes whole, drawn anew for each seed, stratified by class."""
+    from sklearn.model_selection import train_test_split
+
+    images, labels = _arrays(make)
+    rest, test = train_test_split(
+        np.arange(len(labels)), test_size=TEST_SHARE, random_state=seed, stratify=labels
+    )
+    train, validation = train_test_split(
+        rest,
+        test_size=VALIDATION_SHARE / (1 - TEST_SHARE),
+        random_state=seed,
+        stratify=labels[rest],
+    )
+    everything = Split(images, labels)
+    return everything.at(train), everything.at(validation), everything.at(test)
+
+
+@functools.cache
+def _arrays(make: Callable) -> tuple[np.ndarray, np.ndarray]:
+    examples = list(make().examples("train"))
+    images = np.stack([example.load()[..., :1] for example in examples])
+    return images, np.array([example.label for example in examples], np.int64)
+
+
+# name: seed -> train, validation and test split
+DATA: dict[str, Callable[[int], tuple[Split, Split, Split]]] = {
+    "digits": functools.partial(_embedded, digits),
+    "mnist5k": functools.partial(_embedded, mnist5k),
+}

@@ -1,0 +1,255 @@
+"""One trial: one method trains one network on one task, and is measured."""
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from benchmarks.learning import regimes
+from benchmarks.memory import peak_mib, reset_peak
+from gb_keras import backbones
+from gb_keras.data.manifest import versions
+from gb_keras.data.resampling import class_quotas, resampled
+from gb_keras.metrics import shots
+from gb_keras.names import require_name
+from gb_keras.normalized_dense import NormalizedDense
+from gb_keras.stages import methods, optimizers
+from gb_keras.stages.evaluate import measure
+from gb_keras.training import GradientBalancedModel
+
+NETWORKS = ("mlp", "small_cnn")
+BATCH_SIZE = 64
+LEARNING_RATE = 1e-3
+# Classes of more training samples than 100 are many-shot, of fewer than 20 few-shot (Liu et al.
+# 2019, arXiv 1904.05160).
+MANY_SHOT, FEW_SHOT = 100, 20
+CURVES = ("accuracy", "balanced_accuracy", "negative_log_likelihood")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What one trial is; equal trials give equal results (on one kind of machine).
+
+    Attributes:
+        regime: A name in `regimes.REGIMES`.
+        network: One of `NETWORKS`.
+        method: A name in `gb_keras.stages.methods.names()`.
+        seed: Seed of the task, the weights and the order of the data.
+        options: Arguments of the method's loss other than its defaults, as sorted pairs.
+    """
+
+    regime: str
+    network: str
+    method: str
+    seed: int
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        require_name("regime", self.regime, regimes.REGIMES)
+        require_name("network", self.network, NETWORKS)
+        require_name("method", self.method, methods.names())
+
+    @property
+    def label(self) -> str:
+        """The method with its options.
+
+        Example:
+            >>> Trial("digits", "mlp", "focal", 0, (("gamma", 1.0),)).label
+            'focal(gamma=1.0)'
+        """
+        options = ", ".join(f"{name}={value}" for name, value in self.options)
+        return f"{self.method}({options})" if options else self.method
+
+    @property
+    def key(self) -> str:
+        """What tells this trial from all others.
+
+        Example:
+            >>> Trial("digits", "mlp", "focal", 0).key
+            'digits/mlp/focal/0'
+        """
+        return f"{self.regime}/{self.network}/{self.label}/{self.seed}"
+
+
+def run(trial: Trial) -> dict[str, Any]:
+    """Train and measure.
+
+    Returns:
+        A record, ready for JSON: the trial and its `key`; `curves` on the validation split, a
+        value for each epoch; `final` and `best`, metrics of the test split (see
+        `gb_keras.stages.evaluate.METRICS`) after the last epoch and after that of the best
+        balanced accuracy in validation, `best_epoch`, counted from 1; `seconds` of training
+        without validation, `peak_mib` of memory; `versions` and `machine`.
+    """
+    regime = regimes.REGIMES[trial.regime]
+    task = regimes.load(regime, trial.seed)
+    reset_peak()
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(trial.seed)
+    counts = np.bincount(task.train.labels, minlength=task.num_classes)
+    method = _method(trial, counts, regime.epochs)
+    steps = -(-len(task.train) // BATCH_SIZE)
+    model = _model(trial.network, task, method, regime.epochs * steps)
+    watch = _Watch(task, counts)
+    batches = _batches(task, counts, method, regime.epochs, trial.seed)
+    start = time.perf_counter()
+    model.fit(
+        batches,
+        epochs=regime.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,
+        class_weight=method.class_weight,
+        verbose=0,
+        callbacks=[*method.callbacks, watch],
+    )
+    seconds = time.perf_counter() - start - watch.seconds
+    return {
+        "key": trial.key,
+        **dataclasses.asdict(trial),
+        "options": dict(trial.options),
+        "label": trial.label,
+        "epochs": regime.epochs,
+        "curves": watch.curves,
+        "final": watch.metrics(),
+        "best": watch.best,
+        "best_epoch": watch.best_epoch,
+        "seconds": round(seconds, 2),
+        "peak_mib": round(peak_mib()),
+        "versions": {**versions(), "keras": keras.__version__, "tensorflow": tf.__version__},
+        "machine": f"{platform.machine()}, {tf.config.threading.get_intra_op_parallelism_threads()}"
+        " threads",
+    }
+
+
+def _method(trial: Trial, counts: np.ndarray, epochs: int) -> methods.Method:
+    """The method, its loss rebuilt where options differ from the defaults."""
+    method = methods.method(trial.method, counts.tolist(), epochs)
+    if not trial.options:
+        return method
+    config = method.loss.get_config()
+    unknown = {name for name, _ in trial.options} - set(config)
+    if unknown:
+        raise ValueError(
+            f"Expected options of {trial.method}'s loss, among {', '.join(config)}. Received: "
+            f"{', '.join(sorted(unknown))}."
+        )
+    # Through JSON, since the configuration may hold parts of the loss itself.
+    options = json.loads(json.dumps(dict(trial.options)))
+    return dataclasses.replace(method, loss=type(method.loss).from_config({**config, **options}))
+
+
+def _model(network: str, task: regimes.Task, method: methods.Method, num_steps: int) -> keras.Model:
+    shape = task.train.images.shape[1:]
+    if network == "mlp":
+        model = _mlp(shape, task.num_classes, method.logit_scale)
+    else:
+        model = backbones.build(network, shape, task.num_classes, logit_scale=method.logit_scale)
+    if method.balanced:
+        model = GradientBalancedModel.from_model(model)
+    rate = optimizers.learning_rate_schedule("cosine", LEARNING_RATE, num_steps)
+    model.compile(optimizers.make_optimizer("adamw", rate), method.loss)
+    return model
+
+
+def _mlp(shape: tuple[int, ...], num_classes: int, logit_scale: float | None) -> keras.Model:
+    """Two hidden layers, too large for so little data: it can learn any wrong label by heart."""
+    inputs = keras.Input(shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
+    for units in (256, 256):
+        x = layers.Dense(units, activation="relu")(x)
+    if logit_scale is None:
+        return keras.Model(inputs, layers.Dense(num_classes)(x))
+    return keras.Model(inputs, NormalizedDense(num_classes, logit_scale)(x))
+
+
+def _batches(
+    task: regimes.Task, counts: np.ndarray, method: methods.Method, epochs: int, seed: int
+) -> tf.data.Dataset:
+    """Batches of all epochs, each epoch in an order of its own that the seed determines."""
+    images, labels = tf.constant(task.train.images), tf.constant(task.train.labels)
+    generator = np.random.default_rng(seed)
+    order = np.stack(
+        [generator.permutation(epoch) for epoch in _epochs(task, counts, method, epochs)]
+    )
+
+    def batch(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(tf.gather(images, positions), tf.float32), tf.gather(labels, positions)
+
+    def epoch(positions: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(positions).batch(BATCH_SIZE)
+
+    return tf.data.Dataset.from_tensor_slices(order).flat_map(epoch).map(batch).prefetch(2)
+
+
+def _epochs(
+    task: regimes.Task, counts: np.ndarray, method: methods.Method, epochs: int
+) -> Iterator[np.ndarray]:
+    """Positions that each epoch takes in."""
+    positions = np.arange(len(task.train))
+    if method.class_sampling is None:
+        yield from [positions] * epochs
+        return
+    quotas = class_quotas(method.class_sampling, counts)
+    records = tf.data.Dataset.from_tensor_slices(
+        {"label": task.train.labels, "position": positions}
+    )
+    for number in range(epochs):
+        epoch = resampled(records, quotas, counts.tolist(), number).batch(len(positions))
+        yield next(iter(epoch))["position"].numpy()
+
+
+class _Watch(keras.callbacks.Callback):
+    """Measures the model after each epoch, outside of the time that training takes."""
+
+    def __init__(self, task: regimes.Task, counts: np.ndarray):
+        super().__init__()
+        self._task = task
+        self._counts = counts.tolist()
+        self._names = [str(index) for index in range(task.num_classes)]
+        self.curves: dict[str, list[float]] = {name: [] for name in CURVES}
+        self.best: dict[str, Any] = {}
+        self.best_epoch = 0
+        self.seconds = 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        model = self.model
+        self._logits = tf.function(lambda images: model(images, training=False))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        start = time.perf_counter()
+        values = self._validation()
+        highest = max(self.curves["balanced_accuracy"], default=-1.0)
+        for name, value in zip(CURVES, values, strict=True):
+            self.curves[name].append(round(float(value), 5))
+        if self.curves["balanced_accuracy"][-1] > highest:
+            self.best, self.best_epoch = self.metrics(), epoch + 1
+        self.seconds += time.perf_counter() - start
+
+    def metrics(self) -> dict[str, Any]:
+        """All metrics on the test split."""
+        labels, logits = self._task.test.labels, self._predict(self._task.test.images)
+        shot_of_class = shots(self._counts, many=MANY_SHOT, few=FEW_SHOT)
+        found = measure(labels, logits, self._names, self._counts, shot_of_class)["metrics"]
+        return {name: None if value is None else round(value, 5) for name, value in found.items()}
+
+    def _validation(self) -> tuple[float, float, float]:
+        """Accuracy, balanced accuracy and negative log likelihood on the validation split."""
+        labels = self._task.validation.labels
+        logits = self._predict(self._task.validation.images).astype("float64")
+        logits -= logits.max(axis=1, keepdims=True)
+        log_likelihood = logits[np.arange(len(labels)), labels] - np.log(np.exp(logits).sum(axis=1))
+        right = logits.argmax(axis=1) == labels
+        counts = np.bincount(labels, minlength=self._task.num_classes)
+        recall = np.bincount(labels, right, self._task.num_classes)[counts > 0] / counts[counts > 0]
+        return right.mean(), recall.mean(), -log_likelihood.mean()
+
+    def _predict(self, images: np.ndarray) -> np.ndarray:
+        parts = np.split(images, range(512, len(images), 512))
+        return np.concatenate([self._logits(part.astype("float32")).numpy() for part in parts])
