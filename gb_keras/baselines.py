@@ -231,5 +231,7 @@ def ghm_c(bins: int = 30, momentum: float = 0.75) -> GradientBalancedLoss:
         density_exponent=1.0,
         prior_strength=0.0,
         max_weight=None,
+        noise_exponent=0.0,
+        norm_floor=0.0,
         name="ghm_c",
     )

@@ -26,6 +26,14 @@ import tensorflow as tf
 # Added to every class count, so that a class not seen yet has a finite margin. Half a sample is
 # the Jeffreys prior of a proportion.
 PSEUDO_COUNT = 0.5
+# The rate of wrong labels that is believed before anything was seen, and the range it stays in: it
+# can grow again after it was next to nothing, and a label is never more likely wrong than right.
+INITIAL_NOISE_RATE = 0.05
+LEAST_NOISE_RATE, GREATEST_NOISE_RATE = 1e-4, 0.5
+# Share of a batch in the noise rate: slow enough that the model's own learning leads.
+NOISE_UPDATE_RATE = 0.02
+# How well a mistaken label agrees, as a share of what is typical of its class.
+WRONG_SHARE = 0.5
 
 
 def softmax_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
@@ -273,6 +281,130 @@ def bin_weights(
     if max_weight is not None:
         weights = scaled_to_mean_one(tf.clip_by_value(weights, 1.0 / max_weight, max_weight))
     return weights
+
+
+def typical_agreement(histogram_rows: tf.Tensor) -> tf.Tensor:
+    """How well the model agrees with the labels of a class, `1 - n` on average.
+
+    Args:
+        histogram_rows: Rows of the histogram, `(..., bins)`.
+
+    Returns:
+        Means in float32, `(...)`, in [0, 1]; 0 for an empty row.
+
+    Example:
+        >>> typical_agreement(tf.constant([[3.0, 1.0], [0.0, 0.0]])).numpy()
+        array([0.625, 0.   ], dtype=float32)
+    """
+    bins = histogram_rows.shape[-1]
+    middles = (tf.range(bins, dtype=tf.float32) + 0.5) / bins
+    sums = tf.linalg.matmul(
+        tf.reshape(histogram_rows, [-1, bins]), tf.stack([1.0 - middles, tf.ones(bins)], axis=1)
+    )
+    agreement, total = tf.unstack(sums, axis=1)
+    return tf.reshape(tf.math.divide_no_nan(agreement, total), tf.shape(histogram_rows)[:-1])
+
+
+def clean_probability(
+    norm: tf.Tensor, wrong_agreement: tf.Tensor | float, noise_rate: tf.Tensor | float
+) -> tf.Tensor:
+    """Probability that a label is right, from its gradient norm.
+
+    A right label agrees with the model by `1 - n`, which is `p_y`. A wrong one agrees by chance.
+    With `e` the share of wrong labels, Bayes' rule says
+
+        P(right | label) = (1 - e) (1 - n) / ((1 - e) (1 - n) + e a).
+
+    Args:
+        norm: Gradient norms `n`, float32, any shape; above 1 as 1.
+        wrong_agreement: `a`, how well a wrong label of the same class agrees, above 0, same shape
+            or a scalar; see `wrong_agreement`.
+        noise_rate: `e`, in (0, 1).
+
+    Returns:
+        Probabilities in float32, the shape of `norm`.
+
+    Example:
+        Of ten classes: a sample of which the model knows nothing, one that it knows, and one that
+        it knows better than its label does:
+
+        >>> norm = tf.constant([0.9, 0.01, 0.9999])
+        >>> clean_probability(norm, 0.1, noise_rate=0.2).numpy().round(3).tolist()
+        [0.8, 0.975, 0.004]
+    """
+    right = (1.0 - noise_rate) * tf.maximum(1.0 - norm, 0.0)
+    return right / (right + noise_rate * wrong_agreement)
+
+
+def wrong_agreement(log_prior: tf.Tensor | float, class_agreement: tf.Tensor) -> tf.Tensor:
+    """How well a wrong label agrees with the model: `max(pi_y, a_y / 2)`.
+
+    A label that was drawn blindly agrees by the prior of its class, `pi_y`. Where the model starts
+    it says just that, so no label is doubted for the rarity of its class. A label that was mistaken
+    for a similar one agrees by more, hence half of what is typical of its class, `a_y`, once the
+    model knows the class.
+
+    Args:
+        log_prior: `log(pi_y)` of each sample's label, float32, any shape or a scalar.
+        class_agreement: `a_y`, see `typical_agreement`, same shape.
+
+    Returns:
+        Agreements in float32, above 0, the shape of `class_agreement`.
+
+    Example:
+        >>> wrong_agreement(tf.math.log(0.1), tf.constant([0.0, 0.9])).numpy().round(2).tolist()
+        [0.1, 0.45]
+    """
+    return tf.maximum(tf.exp(log_prior), WRONG_SHARE * class_agreement)
+
+
+def floor_weights(norm: tf.Tensor, floor: float, noise_rate: tf.Tensor | float) -> tf.Tensor:
+    """Weight that leaves learned samples alone: `max(0, 1 - f / n)`.
+
+    A sample with a norm below the floor `f` counts as learned, so the model is not driven to be
+    ever surer of it. The floor rises from 0 to its height as the noise rate falls from its start
+    to 0: where labels are wrong, the right ones are needed to hold against them.
+
+    Args:
+        norm: Gradient norms `n`, float32, any shape.
+        floor: Height of the floor, in [0, 1).
+        noise_rate: Share of wrong labels, in (0, 1).
+
+    Returns:
+        Weights in float32, in [0, 1], the shape of `norm`.
+
+    Example:
+        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, noise_rate=0.0).numpy()
+        array([0. , 0. , 0.9], dtype=float32)
+        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, noise_rate=0.2).numpy()
+        array([1., 1., 1.], dtype=float32)
+    """
+    height = tf.nn.relu(floor - (floor / INITIAL_NOISE_RATE) * noise_rate)
+    return tf.nn.relu(1.0 - tf.math.divide_no_nan(height, norm))
+
+
+def updated_noise_rate(
+    noise_rate: tf.Tensor, num_clean: tf.Tensor, num_samples: tf.Tensor
+) -> tf.Tensor:
+    """One step of expectation maximisation: towards the mean of the doubts of a batch.
+
+    Args:
+        noise_rate: Rate before the batch, float32 scalar.
+        num_clean: Sum of the batch's clean probabilities, float32 scalar.
+        num_samples: Number of its samples, float32 scalar; 0 changes nothing.
+
+    Returns:
+        Rate in float32, within its bounds.
+
+    Example:
+        >>> rate = tf.constant(0.05)
+        >>> float(updated_noise_rate(rate, tf.constant(6.0), tf.constant(10.0)))  # 40% doubts
+        0.057
+    """
+    doubt = 1.0 - num_clean / tf.maximum(num_samples, 1.0)
+    rate = noise_rate + NOISE_UPDATE_RATE * (doubt - noise_rate)
+    rate = tf.clip_by_value(rate, LEAST_NOISE_RATE, GREATEST_NOISE_RATE)
+    return tf.where(num_samples > 0, rate, noise_rate)
 
 
 def class_margin(class_counts: tf.Tensor, strength: float) -> tf.Tensor:

@@ -20,10 +20,18 @@ class Statistic(Protocol):
     def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
         """Class counts with the current batch added."""
 
+    @property
+    def noise_rate(self) -> keras.Variable | float:
+        """Estimated share of wrong labels, before the current batch."""
+
+    def rows_of(self, rows: tf.Tensor) -> tf.Tensor:
+        """Rows of the running histogram, before the current batch."""
+
     def update(
         self,
         counts: density.BatchCounts,
         num_active: tf.Tensor,
+        num_clean: tf.Tensor | None = None,
         class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in a batch; return the running density and the batch's."""
@@ -67,18 +75,22 @@ class GradientBalancedLoss(keras.losses.Loss):
     still worth learning. Both show in the gradient of the loss with respect to the logits, so one
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
-        loss_i = w(b_i) * base(y_i, z_i + margin)
-        w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, within 1/cap and cap
+        loss_i = w(b_i) * c_i ^ noise_exponent * max(0, 1 - f / n_i) * base(y_i, z_i + margin)
+        w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
+        c_i    = probability that the label is right, given its norm and the noise rate
+        f      = norm_floor * max(0, 1 - noise rate / 0.05)
         margin = prior_strength * log(class prior)
 
-    with `z` the logits and `b_i` the bin of the gradient norm `||dl/dz||_1 / 2`. The weights are
-    constants in the backward pass. In a `GradientBalancedModel` the statistic runs over all
+    with `z` the logits, `n_i` the gradient norm `||dl/dz||_1 / 2` and `b_i` its bin. The noise rate
+    is estimated while training, from the norms alone. The weights are constants in the backward
+    pass. In a `GradientBalancedModel` the statistic runs over all
     training batches and the validation loss is the base loss. In a plain `keras.Model`, or called
     by itself, the statistic is of the batch at hand only, kept nowhere; that is then also how a
     plain model's `val_loss` is computed.
 
-    Corners: exponent 0 and strength 0 is the base loss; exponent 1, strength 0, momentum 0 and no
-    cap is GHM-C; exponent 0 and strength 1 is logit adjustment with counts taken while training.
+    Corners, with noise exponent 0 and norm floor 0: density exponent 0 and strength 0 is the base
+    loss; density exponent 1, strength 0, momentum 0 and no cap is GHM-C; density exponent 0 and
+    strength 1 is logit adjustment with counts taken while training.
 
     Args:
         loss: Name or object of a Keras loss over classes: sparse or categorical cross-entropy,
@@ -89,7 +101,13 @@ class GradientBalancedLoss(keras.losses.Loss):
         momentum: Momentum of the running histogram, in [0, 1); 0 forgets all but the last batch.
         density_exponent: How far a crowded bin is weighted down, at least 0.
         prior_strength: Scale of the class margin, at least 0.
-        max_weight: Cap of a sample's weight, at least 1 (and one over it the floor), or None.
+        max_weight: Cap of a density weight, at least 1, and one over it the least weight, before
+            the second scaling to mean 1: two samples differ by its square at most. None: no cap.
+        noise_exponent: How far a sample is weighted down for the probability that its label is
+            wrong, at least 0; 0 trusts all labels. Not used by multi-label losses.
+        norm_floor: Gradient norm below which a sample counts as learned and is left alone, in
+            [0, 1), in the absence of label noise; 0 goes on for ever. Not used by multi-label
+            losses.
         name: Name of the loss.
 
     Raises:
@@ -100,7 +118,7 @@ class GradientBalancedLoss(keras.losses.Loss):
 
         >>> loss = GradientBalancedLoss(
         ...     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ...     density_exponent=1.0, prior_strength=0.0, max_weight=None)
+        ...     density_exponent=1.0, prior_strength=0.0, max_weight=None, noise_exponent=0.0)
         >>> logits = [[5.0, 0.0], [5.0, 0.0], [5.0, 0.0], [2.0, 0.0]]
         >>> float(loss([0, 0, 0, 1], logits))
         1.0668
@@ -118,9 +136,19 @@ class GradientBalancedLoss(keras.losses.Loss):
         density_exponent: float = 0.5,
         prior_strength: float = 1.0,
         max_weight: float | None = 2.0,
+        noise_exponent: float = 2.0,
+        norm_floor: float = 0.05,
         name: str = "gradient_balanced_loss",
     ):
-        _check_arguments(bins, momentum, density_exponent, prior_strength, max_weight)
+        _check_arguments(
+            bins,
+            momentum,
+            density_exponent,
+            prior_strength,
+            max_weight,
+            noise_exponent,
+            norm_floor,
+        )
         self.base = base_loss.resolve(loss)
         super().__init__(name=name, reduction=self.base.loss.reduction, dtype=self.base.loss.dtype)
         # Python's own numbers, since NumPy's cannot be written into a saved model's JSON.
@@ -129,6 +157,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         self.density_exponent = float(density_exponent)
         self.prior_strength = float(prior_strength)
         self.max_weight = None if max_weight is None else float(max_weight)
+        self.noise_exponent = float(noise_exponent)
+        self.norm_floor = float(norm_floor)
         # Keras's own reduction of losses that are computed already.
         self._given = _GivenLosses(name=name, reduction=self.reduction, dtype=self.dtype)
 
@@ -213,6 +243,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         num_rows = logits.shape[-1] * (2 if self.base.multi_label else 1)
         constant_logits = tf.stop_gradient(logits)
         shifted = constant_logits
+        margin = None
         if self.prior_strength:
             margin_of = density.class_log_odds if self.base.multi_label else density.class_margin
             counts = statistic.counts_with(density.count(rows, _as_float(active, rows), num_rows))
@@ -231,9 +262,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         # Before reduction, sample weights and loss scaling: each sample's own gradient.
         gradient = tape.gradient(losses, shifted)
 
+        # In range, so that it is the cross-entropy which refuses a wrong label, in its words.
+        labels = tf.maximum(rows, 0)
         if self.base.one_label:
-            # In range, so that it is the cross-entropy which refuses a wrong label, in its words.
-            labels = tf.maximum(rows, 0)
             norm = density.one_label_gradient_norm(gradient, labels)
         elif self.base.multi_label:
             norm = density.sigmoid_gradient_norm(gradient)
@@ -242,10 +273,25 @@ class GradientBalancedLoss(keras.losses.Loss):
         valid = tf.math.is_finite(norm + tf.cast(losses, tf.float32))
         if active is not None:
             valid &= active
+        included = tf.cast(valid, tf.float32)
+        doubting = (self.noise_exponent or self.norm_floor) and not self.base.multi_label
+        num_clean = None
+        if doubting:
+            noise_rate = tf.convert_to_tensor(statistic.noise_rate)
+            clean = density.clean_probability(
+                norm,
+                density.wrong_agreement(
+                    self._log_prior(margin, labels, logits.shape[-1]),
+                    density.typical_agreement(statistic.rows_of(labels)),
+                ),
+                noise_rate,
+            )
+            num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
         running_density, batch_density = statistic.update(
-            density.count_batch(rows, bins, tf.cast(valid, tf.float32), num_rows, self.bins),
+            density.count_batch(rows, bins, included, num_rows, self.bins),
             num_active=tf.reduce_sum(_as_float(active, rows)),
+            num_clean=num_clean,
             class_mass=lambda: self._class_mass(gradient, rows, norm, valid),
         )
         weight_of_bin = density.bin_weights(
@@ -253,7 +299,13 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
-        weights = tf.where(valid, tf.gather(weight_of_bin, bins), 1.0)
+        weights = tf.gather(weight_of_bin, bins)
+        if doubting:
+            if self.noise_exponent:
+                weights *= tf.pow(clean, self.noise_exponent)
+            if self.norm_floor:
+                weights *= density.floor_weights(norm, self.norm_floor, noise_rate)
+        weights = tf.where(valid, weights, 1.0)
         balanced = _with_gradient(
             logits, tf.cast(weights, self.dtype), losses, gradient, self.base.multi_label
         )
@@ -262,6 +314,17 @@ class GradientBalancedLoss(keras.losses.Loss):
         if self.base.one_label:
             return balanced, density.loss_without_margin(losses, gradient, margin, labels)
         return balanced, self.base.of_logits(y_true, constant_logits)
+
+    def _log_prior(
+        self, margin: tf.Tensor | None, labels: tf.Tensor, num_classes: int
+    ) -> tf.Tensor | float:
+        """Log probability that the margin alone gives each label."""
+        if margin is None:
+            return -math.log(num_classes)
+        log_prior = tf.cast(margin, tf.float32)
+        if self.prior_strength != 1:
+            log_prior = tf.nn.log_softmax(log_prior)
+        return tf.gather(log_prior, labels)
 
     def _class_mass(
         self, gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, valid: tf.Tensor
@@ -306,6 +369,8 @@ class GradientBalancedLoss(keras.losses.Loss):
             "density_exponent": self.density_exponent,
             "prior_strength": self.prior_strength,
             "max_weight": self.max_weight,
+            "noise_exponent": self.noise_exponent,
+            "norm_floor": self.norm_floor,
             "name": self.name,
         }
 
@@ -338,6 +403,11 @@ class _GivenLosses(keras.losses.Loss):
 class _CurrentBatch:
     """A statistic that has seen nothing but the batch at hand."""
 
+    noise_rate = density.INITIAL_NOISE_RATE
+
+    def rows_of(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.zeros_like(rows, tf.float32)[..., tf.newaxis]
+
     def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
         return batch_counts
 
@@ -345,9 +415,10 @@ class _CurrentBatch:
         self,
         counts: density.BatchCounts,
         num_active: tf.Tensor,
+        num_clean: tf.Tensor | None = None,
         class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del num_active, class_mass
+        del num_active, num_clean, class_mass
         return counts.bins, counts.bins
 
 
@@ -405,6 +476,8 @@ def _check_arguments(
     density_exponent: float,
     prior_strength: float,
     max_weight: float | None,
+    noise_exponent: float,
+    norm_floor: float,
 ) -> None:
     if not _is_number(bins, numbers.Integral) or bins < 1:
         raise ValueError(f"Expected `bins` to be an integer of at least 1. Received: bins={bins!r}")
@@ -416,12 +489,17 @@ def _check_arguments(
     for argument, value in (
         ("density_exponent", density_exponent),
         ("prior_strength", prior_strength),
+        ("noise_exponent", noise_exponent),
     ):
         if not _is_number(value) or not 0 <= value < math.inf:
             raise ValueError(
                 f"Expected `{argument}` to be a finite number of at least 0. "
                 f"Received: {argument}={value!r}"
             )
+    if not _is_number(norm_floor) or not 0 <= norm_floor < 1:
+        raise ValueError(
+            f"Expected `norm_floor` in [0, 1): norms end at 1. Received: norm_floor={norm_floor!r}"
+        )
     if max_weight is not None and (not _is_number(max_weight) or not 1 <= max_weight < math.inf):
         raise ValueError(
             "Expected `max_weight` to be a finite number of at least 1, or None for no cap: "

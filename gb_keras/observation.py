@@ -242,7 +242,9 @@ def _observed_output(name: str, loss: Any) -> ObservedOutput | None:
         # A loss that was given as a function, in Keras's wrapper.
         given = loss.fn if type(loss) is LossFunctionWrapper else loss
         try:
-            loss = GradientBalancedLoss(given, density_exponent=0, prior_strength=0)
+            loss = GradientBalancedLoss(
+                given, density_exponent=0, prior_strength=0, noise_exponent=0, norm_floor=0
+            )
         except (ValueError, TypeError):
             return None
     statistic = GradientDensity(loss.bins, loss.momentum, loss.base.multi_label, name=name)

@@ -64,14 +64,16 @@ class GradientDensity(keras.layers.Layer):
         self.num_classes = int(num_classes)
         classes = (2, self.num_classes) if self.multi_label else (self.num_classes,)
 
-        def add(name: str, shape: tuple[int, ...], dtype: str) -> keras.Variable:
+        def add(
+            name: str, shape: tuple[int, ...], dtype: str, initializer: Any = "zeros"
+        ) -> keras.Variable:
             # Every replica assigns the same value: it was summed over replicas before. So the
             # first replica's stands for all, and costs no second reduction.
             return self.add_weight(
                 name=name,
                 shape=shape,
                 dtype=dtype,
-                initializer="zeros",
+                initializer=initializer,
                 trainable=False,
                 autocast=False,
                 aggregation="only_first_replica",
@@ -82,6 +84,9 @@ class GradientDensity(keras.layers.Layer):
         # In float32 it stops growing after 2^24 updates, when it has long ceased to matter.
         self._num_updates = add("num_updates", (), "float32")
         self._num_skipped = add("num_skipped", (), "int64")
+        self._noise_rate = add(
+            "noise_rate", (), "float32", keras.initializers.Constant(density.INITIAL_NOISE_RATE)
+        )
         self.built = True
         if self.mass is not None:
             self.mass.build(self.num_classes)
@@ -112,6 +117,11 @@ class GradientDensity(keras.layers.Layer):
         """Samples kept out because their loss or gradient was not finite, int64 scalar."""
         return self._state("_num_skipped")
 
+    @property
+    def noise_rate(self) -> keras.Variable:
+        """Share of wrong labels, as estimated from the gradient norms, float32 scalar in (0, 1)."""
+        return self._state("_noise_rate")
+
     def _state(self, name: str) -> keras.Variable:
         if not self.built:
             raise ValueError(
@@ -132,10 +142,22 @@ class GradientDensity(keras.layers.Layer):
         total = sum_over_replicas(batch_counts)
         return self._class_counts + _in_shape(total, self._class_counts)
 
+    def rows_of(self, rows: tf.Tensor) -> tf.Tensor:
+        """Rows of the histogram before the current batch.
+
+        Args:
+            rows: Row of each sample, int32 in [0, num_classes), `(...)`.
+
+        Returns:
+            Rows in float32, `(..., bins)`.
+        """
+        return tf.gather(tf.convert_to_tensor(self._histogram), rows)
+
     def update(
         self,
         counts: density.BatchCounts,
         num_active: tf.Tensor,
+        num_clean: tf.Tensor | None = None,
         class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in one batch. A batch without a valid sample changes the statistic in nothing.
@@ -144,6 +166,8 @@ class GradientDensity(keras.layers.Layer):
             counts: This replica's valid samples.
             num_active: This replica's samples that take part in the loss, float32 scalar. Those
                 of them that are not among the valid ones are counted as skipped.
+            num_clean: Sum of the probabilities that the labels of this replica's valid samples are
+                right, float32 scalar; None leaves the noise rate as it is.
             class_mass: Computes the gradient mass of this replica's batch, `(2, num_classes)`. It
                 is called only where someone watches.
 
@@ -151,7 +175,8 @@ class GradientDensity(keras.layers.Layer):
             Samples per bin, `(bins,)`: the running density after the update, and the density of
             the batch over all replicas.
         """
-        counts, num_active = sum_over_replicas((counts, num_active))
+        sums = (counts, num_active) if num_clean is None else (counts, num_active, num_clean)
+        counts, num_active, *clean = sum_over_replicas(sums)
         num_valid = tf.reduce_sum(counts.bins)
         has_samples = tf.cast(num_valid > 0, tf.float32)
         num_updates = self._num_updates + has_samples
@@ -164,6 +189,12 @@ class GradientDensity(keras.layers.Layer):
         self._class_counts.assign_add(_in_shape(counts.rows, self._class_counts))
         self._num_updates.assign(num_updates)
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
+        if clean:
+            self._noise_rate.assign(
+                density.updated_noise_rate(
+                    tf.convert_to_tensor(self._noise_rate), clean[0], num_valid
+                )
+            )
         if self.mass is not None and class_mass is not None:
             self.mass.update(sum_over_replicas(class_mass()), rate)
         by_row = _in_shape(histogram, counts.histogram)
@@ -246,7 +277,7 @@ class GradientMass:
         self.value.assign(tf.where(finite, mass + rate * (batch_mass - mass), mass))
 
 
-_STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped")
+_STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped", "noise_rate")
 
 
 def _in_shape(values: tf.Tensor, like: Any) -> tf.Tensor:

@@ -20,11 +20,14 @@ class Balance:
     density_exponent: float = 0.5
     prior_strength: float = 1.0
     max_weight: float | None = 2.0
+    noise_exponent: float = 2.0
+    norm_floor: float = 0.05
 
     def __post_init__(self):
         self.histogram = np.zeros((self.num_classes, self.bins))
         self.class_counts = np.zeros(self.num_classes)
         self.num_updates = 0
+        self.noise_rate = 0.05
 
     def step(self, logits, labels):
         """Mean balanced loss, its gradient with respect to the logits, and the mean base loss."""
@@ -35,6 +38,7 @@ class Balance:
         q = softmax(logits + self.prior_strength * np.log(prior))
         gradient = q - one_hot
         norm = 0.5 * np.abs(gradient).sum(axis=1)
+        doubted = self._doubted(norm, labels, prior**self.prior_strength)
         bins = np.minimum(np.floor(norm * self.bins), self.bins - 1).astype(int)
         batch = np.zeros_like(self.histogram)
         for label, index in zip(labels, bins, strict=True):
@@ -47,9 +51,27 @@ class Balance:
         if self.max_weight is not None:
             weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
             weights = weights / weights.mean()
+        weights = weights * doubted
         loss = -np.log(q[np.arange(num_samples), labels])
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
         return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()
+
+    def _doubted(self, norm, labels, shares):
+        """Factor of each sample's weight for wrong labels and for what is learned."""
+        if not self.noise_exponent and not self.norm_floor:
+            return np.ones(len(labels))
+        e, factors, doubts = self.noise_rate, [], []
+        middles = (np.arange(self.bins) + 0.5) / self.bins
+        for n, label in zip(norm, labels, strict=True):
+            row = self.histogram[label]
+            typical = row @ (1 - middles) / row.sum() if row.any() else 0.0
+            chance = max(shares[label] / shares.sum(), typical / 2)
+            clean = (1 - e) * (1 - n) / ((1 - e) * (1 - n) + e * chance)
+            floor = self.norm_floor * max(0.0, 1 - e / 0.05)
+            factors.append(clean**self.noise_exponent * max(0.0, 1 - floor / n))
+            doubts.append(1 - clean)
+        self.noise_rate = np.clip(e + 0.02 * (np.mean(doubts) - e), 1e-4, 0.5)
+        return np.array(factors)
 
 
 def ghm_c_loss(logits, labels, bins):

@@ -14,6 +14,7 @@ from tests.gradients import differentiated
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(0, 2, (40, 5)).astype(np.float32)
 LABELS = np.minimum(RNG.geometric(0.5, 40) - 1, 4)
+NEUTRAL = {"density_exponent": 0, "prior_strength": 0, "noise_exponent": 0, "norm_floor": 0}
 FROM_LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -25,7 +26,14 @@ def value_and_gradient(loss, labels, outputs, sample_weight=None):
 @pytest.mark.parametrize("bins", [1, 10, 30])
 def test_full_inversion_without_memory_is_ghm_c(bins):
     loss = gb_keras.GradientBalancedLoss(
-        FROM_LOGITS, bins=bins, momentum=0, density_exponent=1, prior_strength=0, max_weight=None
+        FROM_LOGITS,
+        bins=bins,
+        momentum=0,
+        density_exponent=1,
+        prior_strength=0,
+        max_weight=None,
+        noise_exponent=0,
+        norm_floor=0,
     )
     expected = reference.ghm_c_loss(LOGITS.astype(np.float64), LABELS, bins)
     assert float(loss(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
@@ -38,6 +46,8 @@ def test_full_inversion_without_memory_is_ghm_c(bins):
         {"bins": 3, "density_exponent": 1.0, "max_weight": None},
         {"prior_strength": 0.3, "max_weight": 1.2},
         {"density_exponent": 0.0},
+        {"noise_exponent": 0.0},
+        {"norm_floor": 0.0, "prior_strength": 0.0},
     ],
     ids=str,
 )
@@ -52,14 +62,13 @@ def test_one_batch_equals_numpy(options):
 
 
 def test_prior_alone_is_logit_adjustment_with_the_batch_counts():
-    loss = gb_keras.GradientBalancedLoss(FROM_LOGITS, density_exponent=0, prior_strength=1)
+    loss = gb_keras.GradientBalancedLoss(FROM_LOGITS, **{**NEUTRAL, "prior_strength": 1})
     counts = np.bincount(LABELS, minlength=5) + 0.5
     q = reference.softmax(LOGITS.astype(np.float64) + np.log(counts / counts.sum()))
     expected = -np.log(q[np.arange(40), LABELS]).mean()
     assert float(loss(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
 
 
-NEUTRAL = {"density_exponent": 0, "prior_strength": 0}
 ONE_HOT = np.eye(5, dtype=np.float32)[LABELS]
 SOFT = (0.7 * ONE_HOT + 0.3 * ONE_HOT[::-1]).astype(np.float32)
 PROBABILITIES = reference.softmax(LOGITS)
@@ -205,7 +214,13 @@ def test_plain_keras_model_keeps_nothing_from_validation():
 )
 def test_config_round_trip(base):
     loss = gb_keras.GradientBalancedLoss(
-        base, np.int64(7), momentum=0.5, density_exponent=np.float32(0.25), max_weight=None
+        base,
+        np.int64(7),
+        momentum=0.5,
+        density_exponent=np.float32(0.25),
+        max_weight=None,
+        noise_exponent=np.float64(1.5),
+        norm_floor=np.float32(0.125),
     )
     config = json.loads(json.dumps(keras.losses.serialize(loss)))
     again = keras.losses.deserialize(config)
@@ -232,6 +247,9 @@ def test_config_round_trip(base):
         ({"density_exponent": -1}, "density_exponent=-1"),
         ({"prior_strength": float("inf")}, "prior_strength=inf"),
         ({"max_weight": 0.5}, "max_weight=0.5"),
+        ({"noise_exponent": -1}, "noise_exponent=-1"),
+        ({"norm_floor": 1.0}, "norm_floor=1.0"),
+        ({"norm_floor": "0"}, "norm_floor='0'"),
         ({"loss": "mse"}, "without logits"),
         ({"loss": keras.losses.Huber()}, "without logits"),
         ({"loss": keras.losses.CategoricalCrossentropy(axis=1)}, "axis=1"),

@@ -60,7 +60,9 @@ def functional(cls):
 
 def neutral():
     base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return gb_keras.GradientBalancedLoss(base, density_exponent=0, prior_strength=0)
+    return gb_keras.GradientBalancedLoss(
+        base, density_exponent=0, prior_strength=0, noise_exponent=0, norm_floor=0
+    )
 
 
 def plain():

@@ -14,7 +14,12 @@ import gb_keras
 from tests import reference
 from tests.replicas import two_replicas
 
-NEUTRAL = {"density_exponent": 0.0, "prior_strength": 0.0}
+NEUTRAL = {
+    "density_exponent": 0.0,
+    "prior_strength": 0.0,
+    "noise_exponent": 0.0,
+    "norm_floor": 0.0,
+}
 NUM_SAMPLES, BATCH_SIZE = 48, 8
 RNG = np.random.default_rng(7)
 FEATURES = RNG.normal(0, 1, (NUM_SAMPLES, 6)).astype(np.float32)
@@ -251,6 +256,8 @@ def test_every_mode_gives_the_same_balance(problem, mode):
         {"bins": 4, "momentum": 0.5, "density_exponent": 1.0, "max_weight": None},
         {"momentum": 0.0, "prior_strength": 0.5, "max_weight": 1.3},
         {"density_exponent": 0.0},
+        {"noise_exponent": 0.0},
+        {"noise_exponent": 1.0, "norm_floor": 0.0},
     ],
     ids=str,
 )
@@ -276,6 +283,7 @@ def test_training_equals_numpy(options):
     statistic = model.gradient_density
     np.testing.assert_allclose(statistic.histogram.numpy(), expected.histogram, atol=1e-5)
     np.testing.assert_array_equal(statistic.class_counts.numpy(), expected.class_counts)
+    assert float(statistic.noise_rate.numpy()) == pytest.approx(expected.noise_rate, rel=1e-4)
     assert int(statistic.num_skipped.numpy()) == 0
 
 

@@ -52,5 +52,28 @@ def run(
     raise typer.Exit(1 if failures else 0)
 
 
+@app.command()
+def report(
+    suite: Annotated[
+        list[str] | None, typer.Option(help="Suites to report; default all that were run.")
+    ] = None,
+    results: Results = DEFAULT_FOLDER,
+) -> None:
+    """Print tables of what was run, and write report.md and report.html."""
+    from benchmarks.learning.report import write
+
+    paths = (
+        [results / f"{name}.jsonl" for name in suite] if suite else sorted(results.glob("*.jsonl"))
+    )
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing or not paths:
+        raise typer.BadParameter(
+            f"Expected records of suites in {results}. Received "
+            f"{', '.join(missing) or 'a folder without any'}. Run a suite first."
+        )
+    typer.echo(write(paths, results))
+    typer.echo(f"Written to {results / 'report.html'}.")
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks.learning")

@@ -1,19 +1,17 @@
 """Runs trials in processes of their own and records each as soon as it is done."""
 
-import concurrent.futures
-import multiprocessing
+import functools
 import os
 from pathlib import Path
 from typing import Any
 
+import joblib
 import rich.console
 import rich.progress
+import tensorflow as tf
 
 from benchmarks.learning import records
-from benchmarks.learning.trial import Trial
-
-# What TensorFlow keeps of models that are gone adds up.
-_TRIALS_OF_A_PROCESS = 25
+from benchmarks.learning.trial import Trial, run
 
 
 def run_all(trials: list[Trial], path: Path, jobs: int) -> list[str]:
@@ -32,44 +30,37 @@ def run_all(trials: list[Trial], path: Path, jobs: int) -> list[str]:
     console = rich.console.Console(stderr=True)
     console.print(f"{len(trials) - len(left)} of {len(trials)} trials are in {path} already.")
     failures = []
-    context = multiprocessing.get_context("spawn")
-    with (
-        rich.progress.Progress(
-            *rich.progress.Progress.get_default_columns(),
-            rich.progress.MofNCompleteColumn(),
-            console=console,
-        ) as progress,
-        concurrent.futures.ProcessPoolExecutor(
-            jobs,
-            mp_context=context,
-            initializer=_share_cores,
-            initargs=(jobs,),
-            max_tasks_per_child=_TRIALS_OF_A_PROCESS,
-        ) as pool,
-    ):
+    # Not `concurrent.futures`: its pool stands still once a worker has been replaced for its
+    # memory (CPython issue 115634). This one replaces workers that have grown.
+    pool = joblib.Parallel(jobs, return_as="generator_unordered", pre_dispatch=jobs)
+    with rich.progress.Progress(
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.MofNCompleteColumn(),
+        console=console,
+    ) as progress:
         task = progress.add_task("Trials", total=len(left))
-        futures = {pool.submit(_run, trial): trial for trial in left}
-        for future in concurrent.futures.as_completed(futures):
-            key = futures[future].key
-            try:
-                records.append(path, future.result())
-            except Exception as error:  # One broken trial does not cost the others.
-                failures.append(f"{key}: {type(error).__name__}: {error}")
-                progress.console.print(failures[-1], markup=False)
-            progress.update(task, advance=1, description=key)
+        for trial, record, error in pool(joblib.delayed(_run)(trial, jobs) for trial in left):
+            if record is None:
+                failures.append(f"{trial.key}: {error}")
+                console.print(failures[-1], markup=False)
+            else:
+                records.append(path, record)
+            progress.update(task, advance=1, description=trial.key)
     return failures
 
 
-def _share_cores(jobs: int) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+def _run(trial: Trial, jobs: int) -> tuple[Trial, dict[str, Any] | None, str]:
+    """A trial's record, or its error: one broken trial does not cost the others."""
+    _share_cores(jobs)
+    try:
+        return trial, run(trial), ""
+    except Exception as error:
+        return trial, None, f"{type(error).__name__}: {error}"
 
+
+@functools.cache
+def _share_cores(jobs: int) -> None:
+    """Give each worker its part of the cores, before its first operation."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
-def _run(trial: Trial) -> dict[str, Any]:
-    from benchmarks.learning.trial import run
-
-    return run(trial)

@@ -106,10 +106,17 @@ def png(figure: matplotlib.figure.Figure, path: Path) -> None:
         figure.savefig(path, format="png", dpi=160, facecolor=colour("paper"))
 
 
-def render(template: str, **context: object) -> str:
-    """Fill a template of this package; everything that is not markup is escaped."""
+def render(template: str, folder: Path | None = None, **context: object) -> str:
+    """Fill a template; everything that is not markup is escaped.
+
+    Args:
+        template: File name of the template.
+        folder: Where it lies, or None for this package's own. It may extend this package's.
+        **context: What the template names.
+    """
+    own = jinja2.PackageLoader("gb_keras", "stages/templates")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gb_keras", "stages/templates"),
+        loader=jinja2.ChoiceLoader([own, *([jinja2.FileSystemLoader(folder)] if folder else [])]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

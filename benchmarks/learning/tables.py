@@ -1,0 +1,231 @@
+"""What the records show, as numbers: the cells of the tables, and the goals."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.learning.regimes import REGIMES
+from benchmarks.learning.significance import mean_and_error, outcome
+from benchmarks.learning.suites import BASELINE, OURS
+from gb_keras.stages.compare import first_epoch_at
+
+# Records of one method in one column, by seed.
+Cell = Mapping[int, Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Records, sorted for tables.
+
+    Attributes:
+        columns: Regime and network of each column.
+        methods: Label of each row: ours first, then the baseline, then the others.
+        cells: By column and label, the records by seed.
+    """
+
+    columns: list[tuple[str, str]]
+    methods: list[str]
+    cells: dict[tuple[tuple[str, str], str], dict[int, dict[str, Any]]]
+
+    def values(
+        self, column: tuple[str, str], label: str, metric: str, epoch: str = "final"
+    ) -> dict[int, float]:
+        """A metric by seed; empty where nothing was run, or measured.
+
+        Args:
+            column: Regime and network.
+            label: The method's label.
+            metric: One of `gb_keras.stages.evaluate.METRICS`.
+            epoch: `"final"` or `"best"`.
+        """
+        cell = self.cells.get((column, label), {})
+        return {
+            seed: record[epoch][metric]
+            for seed, record in sorted(cell.items())
+            if record[epoch][metric] is not None
+        }
+
+    def mean(
+        self, column: tuple[str, str], label: str, metric: str, epoch: str = "final"
+    ) -> tuple[float, float | None] | None:
+        """Mean over seeds and its standard error; None where nothing was run."""
+        values = self.values(column, label, metric, epoch)
+        return mean_and_error(list(values.values())) if values else None
+
+    def outcome(
+        self, column: tuple[str, str], peer: str, metric: str = "balanced_accuracy"
+    ) -> str | None:
+        """Win, tie or loss of our method against a peer over the seeds that both have."""
+        ours, theirs = self.values(column, OURS, metric), self.values(column, peer, metric)
+        seeds = sorted(set(ours) & set(theirs))
+        if not seeds:
+            return None
+        return outcome([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+
+
+def results(records: Iterable[Mapping[str, Any]]) -> Results:
+    """Sort records for tables.
+
+    Args:
+        records: What `records.read` returned.
+    """
+    cells: dict[tuple[tuple[str, str], str], dict[int, dict[str, Any]]] = {}
+    for record in records:
+        key = ((record["regime"], record["network"]), record["label"])
+        cells.setdefault(key, {})[record["seed"]] = dict(record)
+    order = list(REGIMES)
+    columns = sorted({column for column, _ in cells}, key=lambda c: (c[1], order.index(c[0])))
+    labels = list(dict.fromkeys(label for _, label in cells))
+    first = [label for label in (OURS, BASELINE) if label in labels]
+    return Results(columns, [*first, *(each for each in labels if each not in first)], cells)
+
+
+def epochs_to_baseline_best(
+    results: Results, column: tuple[str, str], label: str
+) -> list[tuple[int, int | None]]:
+    """For each seed the epoch of the baseline's best, and that at which a method is as good.
+
+    Both by balanced accuracy on the validation split; None for never.
+    """
+    pairs = []
+    baseline, method = (results.cells.get((column, each), {}) for each in (BASELINE, label))
+    for seed in sorted(set(baseline) & set(method)):
+        curve = baseline[seed]["curves"]["balanced_accuracy"]
+        reached = first_epoch_at(max(curve), method[seed]["curves"]["balanced_accuracy"])
+        pairs.append((1 + int(np.argmax(curve)), reached))
+    return pairs
+
+
+def best_single_peer(results: Results) -> str | None:
+    """The peer with the highest mean balanced accuracy over the columns."""
+    means = {
+        label: statistics.fmean(found[0] for found in of_columns)
+        for label in results.methods
+        if label != OURS
+        and all(
+            of_columns := [
+                results.mean(column, label, "balanced_accuracy") for column in results.columns
+            ]
+        )
+    }
+    return max(means, key=means.__getitem__) if means else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A goal of the comparison and what was reached.
+
+    Attributes:
+        what: What is asked for.
+        wanted: How much.
+        reached: What was measured, in words.
+        met: Whether that is enough.
+    """
+
+    what: str
+    wanted: str
+    reached: str
+    met: bool
+
+
+def goals(results: Results) -> list[Goal]:
+    """The goals that can be judged by these results."""
+    peers = [label for label in results.methods if label != OURS]
+    found = []
+
+    lost = [
+        f"{column[0]} ({column[1]}) to {peer}"
+        for column in results.columns
+        for peer in peers
+        if results.outcome(column, peer) == "loss"
+    ]
+    columns_lost = {each.split(" to ")[0] for each in lost}
+    found.append(
+        Goal(
+            "regimes in which a peer is significantly better in balanced accuracy",
+            "0",
+            f"{len(columns_lost)} of {len(results.columns)}"
+            + (f": {'; '.join(lost)}" if lost else ""),
+            not lost,
+        )
+    )
+    best = best_single_peer(results)
+    if best is not None:
+        found.append(
+            _advantage(
+                results, results.columns, best, 1.0, f"over {best}, the best single peer, all"
+            )
+        )
+    hard = [column for column in results.columns if not REGIMES[column[0]].balanced_and_clean]
+    if hard and BASELINE in peers:
+        found.append(
+            _advantage(results, hard, BASELINE, 5.0, f"over {BASELINE}, long tail or noise")
+        )
+        found += _speed(results, hard)
+    for metric, name in (
+        ("negative_log_likelihood", "negative log likelihood"),
+        ("expected_calibration_error", "expected calibration error"),
+    ):
+        worse = [
+            column
+            for column in results.columns
+            if BASELINE in peers and results.outcome(column, BASELINE, metric) == "win"
+        ]
+        found.append(
+            Goal(
+                f"regimes with a significantly higher {name} than {BASELINE}",
+                "0",
+                f"{len(worse)} of {len(results.columns)}"
+                + (
+                    f": {'; '.join(f'{regime} ({network})' for regime, network in worse)}"
+                    * bool(worse)
+                ),
+                not worse,
+            )
+        )
+    return found
+
+
+def _advantage(
+    results: Results, columns: list[tuple[str, str]], peer: str, wanted: float, over: str
+) -> Goal:
+    differences = [
+        ours[0] - theirs[0]
+        for column in columns
+        if (ours := results.mean(column, OURS, "balanced_accuracy"))
+        and (theirs := results.mean(column, peer, "balanced_accuracy"))
+    ]
+    points = 100 * statistics.fmean(differences) if differences else float("nan")
+    return Goal(
+        f"mean advantage {over} regimes",
+        f"at least +{wanted:.1f} points",
+        f"{points:+.1f} points over {len(differences)} regimes",
+        points >= wanted,
+    )
+
+
+def _speed(results: Results, columns: list[tuple[str, str]]) -> list[Goal]:
+    """How much sooner, over all seeds of the regimes with a long tail."""
+    pairs = [
+        pair
+        for column in columns
+        if REGIMES[column[0]].long_tail > 1
+        for pair in epochs_to_baseline_best(results, column, OURS)
+    ]
+    if not pairs:
+        return []
+    # A run that never gets there counts as no sooner at all.
+    ratios = [theirs / ours if ours else 0.0 for theirs, ours in pairs]
+    median = statistics.median(ratios)
+    never = sum(ours is None for _, ours in pairs)
+    return [
+        Goal(
+            f"epochs to the best of {BASELINE}, long tail regimes",
+            "3 times fewer, median",
+            f"{median:.1f} times fewer over {len(ratios)} runs, of which {never} never got there",
+            median >= 3,
+        )
+    ]
