@@ -32,7 +32,7 @@ def covered(path: str | os.PathLike, wanted: str) -> str:
     # fontTools reports oddities of a font's tables that do not matter for its coverage.
     logging.getLogger("fontTools").setLevel(logging.CRITICAL)
     try:
-        with TTFont(path, fontNumber=0, lazy=True) as font:
+        with open(path, "rb") as file, TTFont(file, fontNumber=0, lazy=True) as font:
             names = font.getBestCmap() or {}
             # The first glyph stands for what a font does not have: mostly an empty box.
             missing = font.getGlyphOrder()[0]
@@ -74,29 +74,33 @@ def draw_glyphs(
         font = ImageFont.truetype(
             str(path), size * _OVERSAMPLING, layout_engine=ImageFont.Layout.BASIC
         )
-        # Left, top, right and bottom of the ink, from the start of the base line.
-        boxes = {c: font.getbbox(c, anchor="ls") for c in characters}
-        boxes = {c: box for c, box in boxes.items() if box[0] < box[2] and box[1] < box[3]}
-        if not boxes:
-            return {}
-        left, top, right, bottom = np.array(list(boxes.values())).T
-        largest = max((right - left).max(), bottom.max() - top.min())
-        side = round(largest * size / (size - 2 * margin))
-        base_line = round((side - bottom.max() - top.min()) / 2)
-        return {
-            c: _draw(font, c, size, side, (round((side - box[0] - box[2]) / 2), base_line))
-            for c, box in boxes.items()
-        }
+        inks = {c: ink for c in characters if (ink := _ink(font, c))}
     except OSError as error:
         raise ValueError(_damaged(path, error)) from error
+    if not inks:
+        return {}
+    highest = min(top for _, top in inks.values())
+    lowest = max(top + image.height for image, top in inks.values())
+    widest = max(image.width for image, _ in inks.values())
+    side = round(max(widest, lowest - highest) * size / (size - 2 * margin))
+    base_line = round((side - highest - lowest) / 2)
+    return {c: _fitted(image, side, base_line + top, size) for c, (image, top) in inks.items()}
 
 
-def _draw(
-    font: ImageFont.FreeTypeFont, character: str, size: int, side: int, position: tuple[int, int]
-) -> np.ndarray:
-    large = Image.new("L", (side, side))
-    ImageDraw.Draw(large).text(position, character, fill=255, font=font, anchor="ls")
-    return np.asarray(large.resize((size, size), Image.Resampling.BOX))
+def _ink(font: ImageFont.FreeTypeFont, character: str) -> tuple[Image.Image, int] | None:
+    """The part of a glyph that shows, and how far below the base line it starts; or nothing."""
+    # Pillow's box reaches from the glyph's origin to that of the next one.
+    left, top, right, bottom = map(round, font.getbbox(character, anchor="ls"))
+    image = Image.new("L", (max(right - left, 0), max(bottom - top, 0)))
+    ImageDraw.Draw(image).text((-left, -top), character, fill=255, font=font, anchor="ls")
+    box = image.getbbox()
+    return (image.crop(box), top + box[1]) if box else None
+
+
+def _fitted(ink: Image.Image, side: int, top: int, size: int) -> np.ndarray:
+    square = Image.new("L", (side, side))
+    square.paste(ink, (round((side - ink.width) / 2), top))
+    return np.asarray(square.resize((size, size), Image.Resampling.BOX))
 
 
 def _damaged(path: str | os.PathLike, error: Exception) -> str:

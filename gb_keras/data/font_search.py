@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# What a file pattern of a package is matched against: `truetype/lato/*.ttf` and the like.
+# By package, which of its files to take: see `find_fonts`.
 FontPackages = Mapping[str, str]
 
 
