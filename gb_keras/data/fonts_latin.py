@@ -1,7 +1,7 @@
 """The fonts of the data set `glyphs`: which files of which Debian packages, and for what.
 
-Chosen by eye: text, display, typewriter, pixel and legible handwritten fonts that draw all 62
-letters and digits. Left out are fonts with symbols in the place of letters, without lower case or
+Text, display, typewriter, pixel and legible handwritten fonts that draw all 62 letters and digits.
+Left out, as docs/data.md tells, are fonts with symbols in the place of letters, without lower case or
 with small capitals instead of it, too thin to be seen at 28 pixels, and those whose flourishes
 leave no room for the letters.
 

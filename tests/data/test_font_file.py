@@ -27,7 +27,7 @@ def make_font(path, boxes, cmap, em=1000):
             pen.closePath()
         glyphs[name] = pen.glyph()
     builder.setupGlyf(glyphs)
-    builder.setupHorizontalMetrics({name: (em, 0) for name in glyphs})
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (em, 0)))
     builder.setupHorizontalHeader(ascent=em, descent=0)
     builder.setupNameTable({"familyName": "Boxes", "styleName": "Regular"})
     builder.setupOS2()
