@@ -1,8 +1,8 @@
 """The fonts of the data set `glyphs`: which files of which Debian packages, and for what.
 
 Text, display, typewriter, pixel and legible handwritten fonts that draw all 62 letters and digits.
-Left out, as docs/data.md tells, are fonts with symbols in the place of letters, without lower case or
-with small capitals instead of it, too thin to be seen at 28 pixels, and those whose flourishes
+Left out, as docs/data.md tells, are fonts with symbols in the place of letters, without lower case
+or with small capitals instead of it, too thin to be seen at 28 pixels, and those whose flourishes
 leave no room for the letters.
 
 A package is in one split, with every weight, width and slant of its designs, and packages that
