@@ -136,8 +136,8 @@ def prepare(
     data: Annotated[
         str,
         typer.Option(
-            help="digits, mnist5k, tfds:NAME/CONFIG, folder:PATH (with a folder for each class) or "
-            "tfds-dir:PATH."
+            help="digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME/CONFIG, folder:PATH (with a "
+            "folder for each class) or tfds-dir:PATH."
         ),
     ],
     output: Output,

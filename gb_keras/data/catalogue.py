@@ -1,14 +1,21 @@
 """Data sets by name."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.folder_source import FolderSource
+from gb_keras.data.glyph_source import glyphs, glyphs_cjk
 from gb_keras.data.source import Source
 
 # Prefixed names take an argument after the colon.
-_EMBEDDED = {"digits": digits, "mnist5k": mnist5k}
+_PLAIN: dict[str, Callable[[], Source]] = {
+    "digits": digits,
+    "mnist5k": mnist5k,
+    "glyphs": glyphs,
+    "glyphs-cjk": glyphs_cjk,
+}
 _PREFIXES = {"tfds": "NAME[/CONFIG]", "folder": "PATH", "tfds-dir": "PATH"}
 
 
@@ -17,9 +24,10 @@ def known_names() -> list[str]:
 
     Example:
         >>> known_names()
-        ['digits', 'mnist5k', 'tfds:NAME[/CONFIG]', 'folder:PATH', 'tfds-dir:PATH']
+        ['digits', 'mnist5k', 'glyphs', 'glyphs-cjk', 'tfds:NAME[/CONFIG]', 'folder:PATH',
+         'tfds-dir:PATH']
     """
-    return [*_EMBEDDED, *(f"{prefix}:{what}" for prefix, what in _PREFIXES.items())]
+    return [*_PLAIN, *(f"{prefix}:{what}" for prefix, what in _PREFIXES.items())]
 
 
 def full_name(data: str) -> str:
@@ -40,7 +48,7 @@ def full_name(data: str) -> str:
         ...
         ValueError: Expected a data set's name... Received: 'digit'. Did you mean 'digits'?
     """
-    if data in _EMBEDDED:
+    if data in _PLAIN:
         return data
     prefix, _, argument = data.partition(":")
     if prefix not in _PREFIXES or not argument:
@@ -64,15 +72,16 @@ def open_source(data: str) -> Source:
 
     Raises:
         ValueError: The name is unknown, or what it names is no image classification data set.
-        FileNotFoundError: The path does not exist.
+        FileNotFoundError: The path does not exist, or the fonts that `glyphs` and `glyphs-cjk`
+            are drawn from are not installed.
 
     Example:
         >>> open_source("digits").classes
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
     name = full_name(data)
-    if name in _EMBEDDED:
-        return _EMBEDDED[name]()
+    if name in _PLAIN:
+        return _PLAIN[name]()
     prefix, _, argument = name.partition(":")
     if prefix == "folder":
         return FolderSource(argument)
@@ -85,7 +94,7 @@ def open_source(data: str) -> Source:
 
 
 def _suggestion(word: str) -> str:
-    nearest = difflib.get_close_matches(word, [*_EMBEDDED, *_PREFIXES], n=1)
+    nearest = difflib.get_close_matches(word, [*_PLAIN, *_PREFIXES], n=1)
     if not nearest:
         return ""
     return f" Did you mean {nearest[0] + _after(nearest[0])!r}?"

@@ -17,6 +17,7 @@ _PACKAGES = (
     "tensorflow-datasets",
     "numpy",
     "pillow",
+    "fonttools",
     "scikit-learn",
     "mlxtend",
 )
@@ -30,7 +31,8 @@ def read_manifest(data_dir: str | os.PathLike) -> dict[str, Any]:
 
     Returns:
         The manifest: `format, data, options, classes, image_shape, splits, skipped,
-        num_labels_changed, checksums, versions`.
+        num_labels_changed, checksums, versions`, and of data sets drawn from fonts `made_of`,
+        the SHA-256 of each font file.
 
     Raises:
         FileNotFoundError: The folder is not a prepared data set, or lost one of its files.

@@ -31,6 +31,9 @@ class Source(Protocol):
         name: The name that opens it again.
         classes: Class names; a label is an index into them.
         splits: Those of `SPLITS` that the source comes with, always with `"train"`.
+
+    A source that is made of files which the reader of its manifest cannot see also has
+    `made_of`, the SHA-256 of each by its name.
     """
 
     name: str

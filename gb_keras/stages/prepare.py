@@ -46,7 +46,8 @@ def prepare(
       largest, the last class (in the order of `classes`) becomes the smallest.
 
     Args:
-        data: `digits`, `mnist5k`, `tfds:NAME[/CONFIG]`, `folder:PATH` or `tfds-dir:PATH`.
+        data: `digits`, `mnist5k`, `glyphs`, `glyphs-cjk`, `tfds:NAME[/CONFIG]`, `folder:PATH` or
+            `tfds-dir:PATH`.
         output_dir: A new or empty folder. If it already holds a data set made with the very
             same arguments, nothing is done (and the source is not read again).
         long_tail_factor: Largest over smallest class of the training split, at least 1.
@@ -66,7 +67,7 @@ def prepare(
     Raises:
         ValueError: An argument is out of range, images cannot be used (`on_error="raise"`), or a
             class has too few images.
-        FileNotFoundError: The source does not exist.
+        FileNotFoundError: The source does not exist, or the fonts it is drawn from are missing.
         FileExistsError: `output_dir` already holds something else; it is left as it is.
 
     Example:
@@ -248,6 +249,7 @@ def _manifest(
         }
         for split, labels in plan.labels.items()
     }
+    made_of = getattr(source, "made_of", None)
     return {
         "format": manifests.FORMAT,
         "data": source.name,
@@ -259,5 +261,6 @@ def _manifest(
         "skipped": found.problems + plan.dropped,
         "num_labels_changed": plan.num_labels_changed,
         "checksums": checksums,
+        **({"made_of": made_of} if made_of else {}),
         "versions": manifests.versions(),
     }

@@ -78,8 +78,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         """Train with several losses on one data set, all else equal, and compare the models.
 
         Args:
-            dataset: digits, mnist5k, tfds:NAME[/CONFIG], folder:PATH (with a folder for each
-                class) or tfds-dir:PATH.
+            dataset: digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME[/CONFIG], folder:PATH (with
+                a folder for each class) or tfds-dir:PATH.
             long_tail_factor: Largest over smallest class of the training split, at least 1; 1
                 leaves it as it is.
             label_noise: Share of training labels changed to another class, in [0, 1).

@@ -11,7 +11,7 @@ from gb_keras.data.catalogue import full_name, open_source
         ("mnist", "Did you mean 'mnist5k'"),
         ("folders:/x", "Did you mean 'folder:PATH'"),
         ("folder:", "Did you mean 'folder:PATH'"),
-        ("xyz", "digits, mnist5k, tfds:NAME"),
+        ("xyz", "digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME"),
         ("", "Received: ''"),
     ],
 )
