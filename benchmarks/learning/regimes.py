@@ -3,13 +3,18 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from gb_keras.data.array_source import digits, mnist5k
+from gb_keras.data.pipeline import load_split
 from gb_keras.data.views import long_tail_indices, noisy_labels
 from gb_keras.names import require_name
+from gb_keras.stages.prepare import prepare
 
+# Where data sets are prepared that take a while to make.
+PREPARED = Path("runs/learning/data")
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
 
 
@@ -86,6 +91,11 @@ REGIMES = {
     "mnist5k-noise40": Regime("mnist5k", noise=0.4),
     "mnist5k-pair20": Regime("mnist5k", pair_noise=0.2),
     "mnist5k-lt100-noise30": Regime("mnist5k", long_tail=100, noise=0.3),
+    "glyphs-lt100": Regime("glyphs", per_class=600, long_tail=100, epochs=30),
+    "glyphs-lt100-noise30": Regime("glyphs", per_class=600, long_tail=100, noise=0.3, epochs=30),
+    "glyphs-few": Regime("glyphs", per_class=20),
+    "extreme": Regime("letters-and-6-digits", per_class=4000, long_tail=4000, epochs=30),
+    "cjk-few": Regime("glyphs-cjk", per_class=10, epochs=20),
     "digits": Regime("digits"),
     "digits-lt30": Regime("digits", long_tail=30),
     "digits-noise30": Regime("digits", noise=0.3),
@@ -181,8 +191,40 @@ def _arrays(make: Callable) -> tuple[np.ndarray, np.ndarray]:
     return images, np.array([example.label for example in examples], np.int64)
 
 
+@functools.cache
+def _prepared(name: str) -> tuple[Split, Split, Split]:
+    """Splits of a data set as `prepare` makes it, which is done once."""
+    folder = PREPARED / name
+    prepare(name, folder)
+    return tuple(_read(folder, split) for split in ("train", "validation", "test"))  # type: ignore[return-value]
+
+
+def _read(folder: Path, split: str) -> Split:
+    batches = load_split(folder, split, batch_size=1024, shuffle=False, seed=0).as_numpy_iterator()
+    images, labels = zip(*batches, strict=True)
+    return Split(np.concatenate(images).astype(np.uint8), np.concatenate(labels).astype(np.int64))
+
+
+def _letters_and_6_digits() -> tuple[Split, Split, Split]:
+    """Seven classes of `glyphs`: any letter, and 2 to 7, which no letter looks like."""
+    label_of = np.full(62, -1)
+    label_of[:52] = 0
+    label_of[54:60] = np.arange(1, 7)
+
+    def merged(split: Split) -> Split:
+        labels = label_of[split.labels]
+        return Split(split.images[labels >= 0], labels[labels >= 0])
+
+    train, validation, test = _prepared("glyphs")
+    return merged(train), merged(validation), merged(test)
+
+
 # name: seed -> train, validation and test split
 DATA: dict[str, Callable[[int], tuple[Split, Split, Split]]] = {
     "digits": functools.partial(_embedded, digits),
     "mnist5k": functools.partial(_embedded, mnist5k),
+    # Their test images are of other fonts than the training images, whatever the seed.
+    "glyphs": lambda seed: _prepared("glyphs"),
+    "glyphs-cjk": lambda seed: _prepared("glyphs-cjk"),
+    "letters-and-6-digits": lambda seed: _letters_and_6_digits(),
 }

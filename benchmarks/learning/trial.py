@@ -21,7 +21,7 @@ from gb_keras.metrics import shots
 from gb_keras.names import require_name
 from gb_keras.normalized_dense import NormalizedDense
 from gb_keras.stages import methods, optimizers
-from gb_keras.stages.evaluate import measure
+from gb_keras.stages.evaluate import metrics
 from gb_keras.training import GradientBalancedModel
 
 NETWORKS = ("mlp", "small_cnn")
@@ -212,7 +212,6 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self._task = task
         self._counts = counts.tolist()
-        self._names = [str(index) for index in range(task.num_classes)]
         self.curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self.best: dict[str, Any] = {}
         self.best_epoch = 0
@@ -236,7 +235,7 @@ class _Watch(keras.callbacks.Callback):
         """All metrics on the test split."""
         labels, logits = self._task.test.labels, self._predict(self._task.test.images)
         shot_of_class = shots(self._counts, many=MANY_SHOT, few=FEW_SHOT)
-        found = measure(labels, logits, self._names, self._counts, shot_of_class)["metrics"]
+        found = metrics(labels, logits, shot_of_class)
         return {name: None if value is None else round(value, 5) for name, value in found.items()}
 
     def _validation(self) -> tuple[float, float, float]:

@@ -133,9 +133,7 @@ def measure(
     """
     num_classes = len(class_names)
     test_counts = np.bincount(labels, minlength=num_classes)
-    log_probabilities = keras.ops.convert_to_numpy(
-        keras.ops.log_softmax(keras.ops.cast(logits, "float64"))
-    )
+    log_probabilities = _log_softmax(logits)
     num_invalid = int(np.isnan(log_probabilities).any(axis=1).sum())
     if num_invalid:
         unknown = [float("nan")] * num_classes
@@ -162,20 +160,9 @@ def measure(
     answered = np.bincount(predicted, minlength=num_classes) > 0
     precision = np.where(answered, precision, np.nan)
     roc, class_auc = _roc(labels, np.exp(log_probabilities), present)
-    calibration = ExpectedCalibrationError()
-    for start in range(0, len(labels), 4096):
-        part = slice(start, start + 4096)
-        calibration.update_state(labels[part], logits[part])
-    values = [
-        sklearn.metrics.accuracy_score(labels, predicted),
-        _mean(recall),
-        _mean(f1),
-        *(_mean(recall[np.array(shot_of_class) == shot]) for shot in SHOTS),
-        -log_probabilities[np.arange(len(labels)), labels].mean(),
-        calibration.result(),
-    ]
+    calibration = _calibration(labels, logits)
     return {
-        "metrics": dict(zip(METRICS, map(_number, values), strict=True)),
+        "metrics": metrics(labels, logits, shot_of_class),
         "per_class": _per_class(
             class_names, train_counts, test_counts, recall, precision, f1, class_auc
         ),
@@ -191,6 +178,54 @@ def measure(
         "calibration": _calibration_bins(calibration),
         "warnings": [],
     }
+
+
+def metrics(
+    labels: np.ndarray, logits: np.ndarray, shot_of_class: Sequence[str]
+) -> dict[str, float | None]:
+    """The metrics of a model's predictions, without curves and tables.
+
+    Args:
+        labels: Integer labels, `(num_examples,)`.
+        logits: Model outputs, finite, `(num_examples, num_classes)`.
+        shot_of_class: Shot of each class (see `gb_keras.metrics.shots`), `(num_classes,)`.
+
+    Returns:
+        A value for each of `METRICS`, shares in [0, 1]; None where there is nothing to measure.
+
+    Example:
+        >>> values = metrics(np.array([0, 0, 1]), np.eye(2)[[0, 1, 1]], ["many", "few"])
+        >>> values["balanced_accuracy"], values["few_shot_recall"]
+        (0.75, 1.0)
+    """
+    log_probabilities = _log_softmax(logits)
+    predicted = log_probabilities.argmax(axis=1)
+    classes = np.arange(logits.shape[1])
+    _, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=0
+    )
+    recall, f1 = (np.where(support > 0, each, np.nan) for each in (recall, f1))
+    values = [
+        sklearn.metrics.accuracy_score(labels, predicted),
+        _mean(recall),
+        _mean(f1),
+        *(_mean(recall[np.array(shot_of_class) == shot]) for shot in SHOTS),
+        -log_probabilities[np.arange(len(labels)), labels].mean(),
+        _calibration(labels, logits).result(),
+    ]
+    return dict(zip(METRICS, map(_number, values), strict=True))
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(keras.ops.log_softmax(keras.ops.cast(logits, "float64")))
+
+
+def _calibration(labels: np.ndarray, logits: np.ndarray) -> ExpectedCalibrationError:
+    metric = ExpectedCalibrationError()
+    for start in range(0, len(labels), 4096):
+        part = slice(start, start + 4096)
+        metric.update_state(labels[part], logits[part])
+    return metric
 
 
 def _read_run(
