@@ -77,6 +77,7 @@ class ClassTable:
         """
         num_classes = self._view.num_classes
         order = self._order(sort, descending)
+        search = search.strip()
         if search:
             names = self._view.names(range(num_classes))
             wanted = search.casefold()

@@ -91,9 +91,10 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/series?run=&statistic=[&max_steps=200][&class=]`: everything over steps.
 
         `{"run", "statistic", "bins", "steps": [], "wall_times": [], "density": [[] per step],
-        "weights": [[] per step], "loss": [], "base_loss": [], "skipped": []}`. With a class, its
-        own density (None at steps where it was not written) and, instead of the losses, `"class",
-        "name", "count": [], "mean_norm": [], "margin": [], "mean_weight": [], "recall": []`.
+        "weights": [[] per step], "loss": [], "base_loss": [], "skipped": []}`; null stands for
+        what was not written at a step. With a class, its own density and, instead of the losses,
+        `"class", "name", "count": [], "mean_norm": [], "margin": [], "mean_weight": [], "recall":
+        []`.
         `max_steps` is in 2 to 500; steps are spread evenly over those that are kept.
         """
         view = self._view(request)
@@ -106,7 +107,7 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/step?run=&statistic=[&step=]`: one step, the last one where none is given.
 
         `{"run", "statistic", "step", "wall_time", "num_classes", "bins", "density": [],
-        "weights": [], "sentence", "rows": [{"class", "name", "density": []}], "quantiles":
+        "weights": null | [], "sentence", "rows": [{"class", "name", "density": []}], "quantiles":
         null | {"levels": [], "share": [[] per level]}}`. A step that was not logged means the
         last one before it.
         """
@@ -178,7 +179,9 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         else:
             answer = view.one_step(arguments.optional_step(request))
             header = ["class", "name", *(f"density_{i}" for i in range(answer["bins"]))]
-            rows = [["", "all classes", *answer["density"]], ["", "weight", *answer["weights"]]]
+            rows = [["", "all classes", *answer["density"]]]
+            if answer["weights"] is not None:
+                rows.append(["", "weight", *answer["weights"]])
             rows += [[row["class"], row["name"], *row["density"]] for row in answer["rows"]]
         text = answers.as_csv(header, rows) if as_csv else answers.as_json(answer)
         name = f"gradient_balance_{table}.{'csv' if as_csv else 'json'}"

@@ -78,6 +78,7 @@ class StatisticView:
     def __init__(self, run: str, statistic: Statistic, read: ReadSeries):
         self._run = run
         self._content = statistic.content
+        self._listed = list(statistic.kinds)
         self._read_series = read
         self._series: dict[str, Series] = {}
         self._newest: dict[str, Series] = {}
@@ -132,11 +133,10 @@ class StatisticView:
             series = self._newest.get(kind)
         return None if series is None else series.at(step)
 
-    def _density_and_weights(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a logged step; weights are 1 where none were written."""
-        density, weights = self._density.at(step), self.at("weights", step)
+    def _density_at(self, step: int) -> np.ndarray:
+        density = self._density.at(step)
         assert density is not None  # The step is one of the density's own.
-        return density, np.ones_like(density) if weights is None else weights
+        return density
 
     def over_steps(self, max_steps: int) -> dict[str, Any]:
         """Density, weights and losses over steps."""
@@ -190,7 +190,7 @@ class StatisticView:
         """Everything about one step but the vectors over all classes."""
         step = self.step(step)
         self._read(*_HISTOGRAMS, "class_names")
-        density, weights = self._density_and_weights(step)
+        density, weights = self._density_at(step), self.at("weights", step)
         classes, histogram = self.at("histogram_classes", step), self.at("histogram", step)
         quantiles = self.at("histogram_quantiles", step)
         rows = []
@@ -222,25 +222,29 @@ class StatisticView:
         """The state of health at the last step."""
         step = self.step(None)
         self._read(*_HISTOGRAMS, "class_counts", "class_names")
-        density, weights = self._density_and_weights(step)
+        self.read_at(step, *metadata.VECTORS)
+        density, weights = self._density_at(step), self.at("weights", step)
         histogram, classes = self.at("histogram", step), self.at("histogram_classes", step)
         if histogram is None or classes is None:
             histogram, classes = np.zeros((0, len(density))), np.zeros(0, int)
-        findings = [health.not_balanced(self._content.balanced)]
+        findings = [health.damaged(self._damaged())]
         counts = self._series.get("class_counts")
-        if counts is not None:
-            # Over the last third of what was logged.
-            earlier = counts.values[(2 * (len(counts.steps) - 1)) // 3]
-            findings.append(health.unseen(counts.values[-1], earlier))
-        skipped = scalar(self.at("num_skipped", step))
-        if skipped is not None:
-            seen = 0.0 if counts is None else float(counts.values[-1].sum())
-            findings.append(health.skipped(skipped, seen))
-        findings += [
-            health.noise(density, histogram, classes),
-            health.capped(density, weights, self._content.max_weight),
-            health.crowded(density),
-        ]
+        num_skipped = self._skipped_of_late()
+        if num_skipped:
+            findings.append(health.all_skipped(num_skipped))
+        else:
+            findings.append(health.not_balanced(self._content.balanced))
+            if counts is not None:
+                # Over the last third of what was logged.
+                earlier = counts.values[(2 * (len(counts.steps) - 1)) // 3]
+                findings.append(health.unseen(counts.values[-1], earlier))
+            skipped = scalar(self.at("num_skipped", step))
+            if skipped is not None:
+                seen = 0.0 if counts is None else float(counts.values[-1].sum())
+                findings.append(health.skipped(skipped, seen))
+            if weights is not None:
+                findings.append(health.capped(density, weights, self._content.max_weight))
+            findings += [health.noise(density, histogram, classes), health.crowded(density)]
         severities = ("warning", "info", "ok")
         findings.sort(key=lambda finding: severities.index(finding.severity))
         return {
@@ -248,6 +252,23 @@ class StatisticView:
             "step": step,
             "findings": [self._finding(finding) for finding in findings],
         }
+
+    def _damaged(self) -> list[str]:
+        """Kinds that are not whole, of those that are read."""
+        read = {**self._newest, **self._series}
+        return [kind for kind in self._listed if kind not in read or not read[kind].whole]
+
+    def _skipped_of_late(self) -> float:
+        """Samples that were kept out since the last step but one, if there were no others."""
+        counts, skipped = self._series.get("class_counts"), self._series.get("num_skipped")
+        if counts is None or skipped is None:
+            return 0.0
+        before = counts.values[-2] if len(counts.values) > 1 else np.zeros_like(counts.values[-1])
+        num_before = float(skipped.values[-2]) if len(skipped.values) > 1 else 0.0
+        # Equal, not fewer: a plain model counts anew where it is trained again.
+        if np.array_equal(before, counts.values[-1]):
+            return max(float(skipped.values[-1]) - num_before, 0.0)
+        return 0.0
 
     def _finding(self, finding: health.Finding) -> dict[str, Any]:
         names = self.names([index for index, _ in finding.classes])
