@@ -234,7 +234,7 @@ def damaged(kinds: Sequence[str]) -> Finding:
         "warning",
         "Parts of the log are damaged",
         f"Summaries of {', '.join(kinds)} have another shape than they should, or numbers that "
-        "cannot be: infinite, negative, or none at all. These are left out or taken for 0.",
+        "cannot be: negative, infinite or NaN. These are left out or taken for 0.",
         "Do not trust what is shown of them. Look for what else writes to this directory, and "
         "train again.",
     )

@@ -227,7 +227,7 @@ class StatisticView:
         histogram, classes = self.at("histogram", step), self.at("histogram_classes", step)
         if histogram is None or classes is None:
             histogram, classes = np.zeros((0, len(density))), np.zeros(0, int)
-        findings = [health.damaged(self._damaged())]
+        findings = []
         counts = self._series.get("class_counts")
         num_skipped = self._skipped_of_late()
         if num_skipped:
@@ -245,6 +245,7 @@ class StatisticView:
             if weights is not None:
                 findings.append(health.capped(density, weights, self._content.max_weight))
             findings += [health.noise(density, histogram, classes), health.crowded(density)]
+        findings.append(health.damaged(self._damaged()))
         severities = ("warning", "info", "ok")
         findings.sort(key=lambda finding: severities.index(finding.severity))
         return {

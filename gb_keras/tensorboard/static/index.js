@@ -285,6 +285,7 @@ class App {
       this.panels.hidden = true;
       this.toolbar.hidden = true;
       this.empty.hidden = false;
+      this.notices.show({ damage: [], step: [] });
       this.#showTabs();
       return "empty";
     }
@@ -293,7 +294,6 @@ class App {
     this.panels.hidden = false;
     Chart.subject = `${this.run.run}\n${this.statistic.name}`;
     this.#step = null;
-    this.notices.show({ step: [] });
     this.#showSelectors();
     const name = this.#showTabs();
     const view = this.views[name];
@@ -301,6 +301,7 @@ class App {
     this.#showBadge(signal);
     await view.update(signal);
     signal.throwIfAborted();
+    if (this.#step === null) this.notices.show({ step: [] });
     view.element.removeAttribute("aria-busy");
     return name;
   }
@@ -333,7 +334,7 @@ class App {
   /** Problems of the run that is shown stand above it; those of others are there to be opened. */
   #tellProblems() {
     const own = this.runs.find((run) => run.run === this.run?.run);
-    this.notices.show({ problems: own?.problems ?? [], damage: [] });
+    this.notices.show({ problems: own?.problems ?? [] });
     this.problems.show(this.runs.filter((run) => run !== own));
     // Where no run can be shown, they may be why.
     if (!this.run) this.problems.element.open = true;

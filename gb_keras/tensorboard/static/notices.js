@@ -104,12 +104,11 @@ export function noticeBar() {
     /** @param {Object<string, Array>} changes by subject, the contents of each notice about it */
     show(changes) {
       for (const [subject, contents] of Object.entries(changes)) notices.set(subject, contents);
-      const shown = [...notices.values()].flat();
-      element.hidden = shown.length === 0;
-      fill(
-        list,
-        shown.map((content) => h("li", {}, content)),
-      );
+      const items = [...notices.values()].flat().map((content) => h("li", {}, content));
+      element.hidden = items.length === 0;
+      // What says the same is left alone, so that it is not read out at each step of the slider.
+      const text = (nodes) => Array.from(nodes, (node) => node.textContent).join("\n");
+      if (text(items) !== text(list.children)) fill(list, items);
     },
   };
 }
