@@ -1,5 +1,6 @@
 """The running statistic of logit gradients as state of a model, one over all replicas."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,8 @@ class GradientDensity(keras.layers.Layer):
         momentum: Momentum of the histogram's moving average, in [0, 1).
         multi_label: Whether every logit is a sample of its own. Histogram and counts then have a
             leading axis of 2: negatives, positives.
-        name: Name of the layer; the name of the model's output.
+        name: Name of the model's output, and of the layer as far as TensorFlow allows: in place of
+            what it does not, such as a slash, the layer's has `_`.
 
     Example:
         >>> statistic = GradientDensity(bins=4, momentum=0.9)
@@ -38,7 +40,7 @@ class GradientDensity(keras.layers.Layer):
     """
 
     def __init__(self, bins: int, momentum: float, multi_label: bool = False, name: str = "output"):
-        super().__init__(name=name, dtype="float32", trainable=False)
+        super().__init__(name=_layer_name(name), dtype="float32", trainable=False)
         self.bins = bins
         self.momentum = momentum
         self.multi_label = multi_label
@@ -275,6 +277,11 @@ class GradientMass:
         mass = tf.convert_to_tensor(self.value)
         finite = tf.reduce_all(tf.math.is_finite(batch_mass))
         self.value.assign(tf.where(finite, mass + rate * (batch_mass - mass), mass))
+
+
+def _layer_name(output: str) -> str:
+    """A name for the layer of an output. The key in a dict of outputs may hold what it may not."""
+    return re.sub("[^A-Za-z0-9_.-]", "_", output).lstrip("_.-") or "output"
 
 
 _STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped", "noise_rate")

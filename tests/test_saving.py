@@ -52,6 +52,12 @@ def two_outputs():
     return gb_keras.GradientBalancedModel(inputs, outputs)
 
 
+def outputs_by_name():
+    inputs = keras.Input((6,))
+    outputs = {name: keras.layers.Dense(4, "softmax")(inputs) for name in ("kind/fine", "_coarse")}
+    return gb_keras.GradientBalancedModel(inputs, outputs)
+
+
 MODELS = {
     "functional": lambda: gb_keras.GradientBalancedModel.from_model(functional()),
     "sequential": lambda: gb_keras.GradientBalancedModel.from_model(
@@ -60,6 +66,7 @@ MODELS = {
     "wrapped_subclass": lambda: gb_keras.GradientBalancedModel.from_model(Own()),
     "own_subclass": OwnBalanced,
     "two_outputs": two_outputs,
+    "outputs_by_name": outputs_by_name,
 }
 
 
@@ -70,8 +77,7 @@ def compiled(model, **options):
 
 
 def fit(model, epochs=1, **options):
-    num_outputs = len(model.gradient_density) if _several(model) else 1
-    labels = [LABELS] * num_outputs if num_outputs > 1 else LABELS
+    labels = dict.fromkeys(model.gradient_density, LABELS) if _several(model) else LABELS
     options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
     return model.fit(FEATURES, labels, epochs=epochs, **options)
 

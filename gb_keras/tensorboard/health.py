@@ -47,32 +47,48 @@ def share_below(density: np.ndarray, norm: float) -> float:
         >>> share_below(np.array([6.0, 2.0, 1.0, 1.0]), 0.375)
         0.7
     """
+    return share_between(density, 0.0, norm)
+
+
+def share_between(density: np.ndarray, low: float, high: float) -> float:
+    """Share of the samples with a gradient norm from `low` to `high`, 0 where there is no sample.
+
+    Args:
+        density: Samples per bin, `(bins,)`.
+        low: In [0, 1].
+        high: In [0, 1], not below `low`.
+    """
     bins = len(density)
-    covered = np.clip(norm * bins - np.arange(bins), 0.0, 1.0)
+    edges = np.arange(bins)
+    covered = np.clip(high * bins - edges, 0.0, 1.0) - np.clip(low * bins - edges, 0.0, 1.0)
     total = density.sum()
     return float((density * covered).sum() / total) if total > 0 else 0.0
 
 
-def gradient_shares(density: np.ndarray, weights: np.ndarray, norm: float) -> tuple[float, float]:
-    """Share of the gradient that comes from samples easier than `norm`: before, after weighting.
+def gradient_shares(
+    density: np.ndarray, weights: np.ndarray, low: float, high: float
+) -> tuple[float, float]:
+    """Share of the gradient of the samples from `low` to `high`: before and after weighting.
 
     Args:
         density: Samples per bin, `(bins,)`.
         weights: Weight of a sample in each bin, `(bins,)`.
-        norm: In [0, 1].
+        low: Norm in [0, 1].
+        high: Norm in [0, 1], not below `low`.
     """
     bins = len(density)
     # A sample's gradient is as large as its norm.
-    gradient = density * (np.arange(bins) + 0.5) / bins
-    return share_below(gradient, norm), share_below(gradient * np.nan_to_num(weights), norm)
+    before = density * (np.arange(bins) + 0.5) / bins
+    after = before * np.nan_to_num(weights)
+    return share_between(before, low, high), share_between(after, low, high)
 
 
-def in_words(density: np.ndarray, weights: np.ndarray, balanced: bool) -> str:
-    """The distribution in a sentence.
+def in_words(density: np.ndarray, weights: np.ndarray | None, balanced: bool) -> str:
+    """The distribution in a sentence: of the easy or of the hard samples, whichever tells more.
 
     Args:
         density: Samples per bin, `(bins,)`.
-        weights: Weight of a sample in each bin, `(bins,)`.
+        weights: Weight of a sample in each bin, `(bins,)`, or None where they are not known.
         balanced: Whether the model trains with these weights.
 
     Example:
@@ -84,11 +100,23 @@ def in_words(density: np.ndarray, weights: np.ndarray, balanced: bool) -> str:
     """
     if density.sum() <= 0:
         return "No sample has been counted yet."
-    easy = share_below(density, EASY)
-    before, after = gradient_shares(density, weights, EASY)
-    text = f"{easy:.0%} of the samples are easier than {EASY}; "
+    known = np.ones_like(density) if weights is None else weights
+    told = []
+    for low, high, what in ((0.0, EASY, f"easier than {EASY}"), (HARD, 1.0, f"harder than {HARD}")):
+        share = share_between(density, low, high)
+        before, after = gradient_shares(density, known, low, high)
+        # What weights change, or how far some samples are above or below their number.
+        tells = abs(after - before) if balanced and weights is not None else abs(before - share)
+        if share >= 0.005:
+            told.append((tells, share, before, after, what))
+    if not told:
+        return f"Nearly all samples have a gradient norm between {EASY} and {HARD}."
+    _, share, before, after, what = max(told)
+    text = f"{share:.0%} of the samples are {what}; "
     if not balanced:
         return text + f"they give {before:.0%} of the gradient. The model is not balanced."
+    if weights is None:
+        return text + f"they give {before:.0%} of the gradient. Their weights are not known."
     if f"{before:.0%}" == f"{after:.0%}":
         return text + f"weights leave their share of the gradient at {before:.0%}."
     verb = "cut" if after < before else "raise"
@@ -103,7 +131,7 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
         histogram: Samples per bin of single classes, `(num_rows, bins)`.
         classes: Which classes these are, `(num_rows,)`.
     """
-    share = 1.0 - share_below(density, HARD)
+    share = share_between(density, HARD, 1.0)
     if not _has_bump(density):
         return Finding(
             "noise",
@@ -111,7 +139,7 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
             "No sign of label noise",
             f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1.",
         )
-    hard = np.array([1.0 - share_below(row, HARD) for row in histogram])
+    hard = np.array([share_between(row, HARD, 1.0) for row in histogram])
     # A class whose samples are all hard is not learned yet, as a rare one may be for long.
     learned = np.array([_has_bump(row) for row in histogram], dtype=bool)
     suspects = learned if learned.any() else hard > 0.5
@@ -176,6 +204,42 @@ def skipped(num_skipped: float, num_seen: float) -> Finding:
     )
 
 
+def all_skipped(num_skipped: float) -> Finding:
+    """Of late there was no sample with a finite gradient.
+
+    Args:
+        num_skipped: Samples kept out of late.
+    """
+    return Finding(
+        "skipped",
+        "warning",
+        "No sample has a finite gradient any more",
+        f"All of the last {num_skipped:,.0f} samples had a loss or gradient that was infinite or "
+        "not a number. The statistic is from before; what it says is not checked.",
+        "Stop, and start again from an earlier checkpoint with a lower learning rate or clipped "
+        "gradients. Check inputs for NaN.",
+    )
+
+
+def damaged(kinds: Sequence[str]) -> Finding:
+    """Summaries that do not hold what they should.
+
+    Args:
+        kinds: Kinds of the damaged summaries.
+    """
+    if not kinds:
+        return Finding("damaged", "ok", "The log is whole", "All summaries can be read.")
+    return Finding(
+        "damaged",
+        "warning",
+        "Parts of the log are damaged",
+        f"Summaries of {', '.join(kinds)} have another shape than they should, or numbers that "
+        "cannot be: negative, infinite or NaN. These are left out or taken for 0.",
+        "Do not trust what is shown of them. Look for what else writes to this directory, and "
+        "train again.",
+    )
+
+
 def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
     """Classes without samples, or that had samples before and get none any more.
 
@@ -192,11 +256,11 @@ def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
         return Finding("unseen", "ok", "All classes are seen", "Each class had samples of late.")
     text = []
     if len(never):
-        text.append(f"{len(never)} of {len(counts)} classes have had no sample yet.")
+        text.append(f"{len(never):,} of {len(counts):,} classes have had no sample yet.")
     if len(missed):
         text.append(
-            f"{len(missed)} classes had samples before and none while {new.sum():,.0f} samples of "
-            "others came."
+            f"{len(missed):,} classes had samples before and none while {new.sum():,.0f} samples "
+            "of others came."
         )
     return Finding(
         "unseen",
@@ -209,19 +273,19 @@ def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
 
 
 def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -> Finding:
-    """Samples whose weight is at the cap or the floor.
+    """Samples that have the largest or the smallest weight, where their ratio is at its limit.
 
     Args:
         density: Samples per bin, `(bins,)`.
         weights: Weight of a sample in each bin, `(bins,)`.
-        max_weight: Cap of the weights, or None.
+        max_weight: Limit of the weights, to [1/max_weight, max_weight], or None.
     """
     occupied = (density > 0) & np.isfinite(weights)
     spread = weights[occupied].max() / weights[occupied].min() if occupied.any() else 1.0
-    # Weights are scaled to mean 1 after the cap: it shows in their ratio, not in their size.
+    # Weights are scaled to mean 1 after they are limited: it shows in their ratio, not their size.
     if max_weight is None or max_weight == 1 or spread < 0.999 * max_weight**2:
         largest = f"The largest weight is {spread:.1f} times the smallest."
-        return Finding("capped", "ok", "Weights are within their cap", largest)
+        return Finding("capped", "ok", "Weights are within their limit", largest)
     at_cap = occupied & np.isclose(weights, weights[occupied].max(), rtol=1e-3)
     at_floor = occupied & np.isclose(weights, weights[occupied].min(), rtol=1e-3)
     up, down = density[at_cap].sum() / density.sum(), density[at_floor].sum() / density.sum()
@@ -229,9 +293,9 @@ def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -
     return Finding(
         "capped",
         "info",
-        "Weights at their cap",
-        f"{up:.0%} of the samples have the largest weight and {down:.0%} the smallest, "
-        f"{spread:.1f} times less: the cap of {max_weight:g} holds them there.",
+        "Weights at their limit",
+        f"{up:.0%} of the samples have the largest weight and {down:.0%} the smallest: the ratio "
+        f"of the two is held at {max_weight**2:g}, the square of max_weight.",
         "Nearly all samples are at one of the two ends: raise max_weight to tell them apart, or "
         "lower density_exponent."
         if much

@@ -51,6 +51,18 @@ VECTORS = (
     "recalls",
 )
 SCALARS = ("num_epochs", "num_skipped", "loss", "base_loss")
+# What is written at each step, whatever the model.
+ALWAYS = (
+    "density",
+    "weights",
+    "histogram",
+    "histogram_classes",
+    "class_counts",
+    "margins",
+    "mean_norms",
+    "mean_weights",
+    "num_skipped",
+)
 KINDS = (
     "density",
     "weights",
@@ -63,6 +75,8 @@ KINDS = (
 )
 # A name is for people; what is longer is cut.
 MAX_NAME_LENGTH = 200
+# Nobody counts more; beyond, sums and products would leave float32.
+_MOST = 1e15
 # Of `histogram_quantiles`.
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -80,7 +94,8 @@ class Content:
         multi_label: Whether every logit is a sample of its own.
         density_exponent: How far a crowded bin is weighted down.
         prior_strength: Scale of the class margin.
-        max_weight: Cap of a sample's weight, or None.
+        max_weight: Limit of the weights, to [1/max_weight, max_weight] before they are scaled to
+            mean 1, or None.
         version: Version of the format.
     """
 
@@ -117,7 +132,7 @@ class Content:
         except (ValueError, TypeError, KeyError):
             raise ValueError(
                 "Expected the metadata of a gradient balance summary. Received something else: "
-                f"{content[:80]!r}. It was not written by gb_keras."
+                f"{_shown(content)}. It was not written by gb_keras."
             ) from None
         if version > VERSION:
             raise ValueError(
@@ -129,7 +144,7 @@ class Content:
         except KeyError as missing:
             raise ValueError(
                 f"Expected {missing} in the metadata of a gradient balance summary. Received "
-                f"{sorted(fields)}. The log is damaged, or gb_keras did not write it."
+                f"{', '.join(sorted(fields))}. The log is damaged, or gb_keras did not write it."
             ) from None
         if not (
             isinstance(known.statistic, str)
@@ -138,7 +153,7 @@ class Content:
         ):
             raise ValueError(
                 "Expected a name, numbers of classes and bins, and a cap in the metadata of a "
-                f"gradient balance summary. Received {str(fields)[:200]}."
+                f"gradient balance summary. Received {json.dumps(fields)[:200]}."
             )
         if known.kind not in KINDS:
             raise ValueError(
@@ -147,15 +162,24 @@ class Content:
         return known
 
 
+def _shown(content: bytes) -> str:
+    """The beginning of what should have been JSON, as far as a person can read it."""
+    text = content[:80].decode(errors="replace").replace("\ufffd", "")
+    return (
+        f'"{text}"' if text and text.isprintable() else f"{len(content):,} bytes that are no text"
+    )
+
+
 def _is_count(value: object) -> bool:
     # Nobody has more; a damaged number must not take all memory.
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000_000
 
 
 def fits(content: Content, kind: str, tensor: np.ndarray) -> bool:
-    """Whether a tensor has the type and the shape that its kind has (None: any length)."""
+    """Whether a tensor has the type and the shape that its kind has, and classes that there are."""
     if kind == "class_names":
         return tensor.dtype.kind in "OSU" and tensor.ndim == 1
+    # None stands for any length.
     shape: tuple[int | None, ...] = {
         "density": (content.bins,),
         "weights": (content.bins,),
@@ -169,7 +193,37 @@ def fits(content: Content, kind: str, tensor: np.ndarray) -> bool:
         tensor.dtype.kind == ("i" if kind == "histogram_classes" else "f")
         and tensor.ndim == len(shape)
         and all(size in (None, real) for size, real in zip(shape, tensor.shape, strict=True))
+        and (
+            kind != "histogram_classes"
+            or bool(np.all((tensor >= 0) & (tensor < content.num_classes)))
+        )
     )
+
+
+def mended(content: Content, kind: str, tensor: np.ndarray) -> tuple[np.ndarray, bool]:
+    """A tensor that `fits`, and whether it is whole, without the numbers that its kind cannot have.
+
+    In the place of these are zeros, or NaN where the kind has it for what is not known.
+
+    Args:
+        content: What the summary says of itself.
+        kind: Its kind.
+        tensor: What it holds.
+    """
+    if kind in ("class_names", "histogram_classes", "loss", "base_loss"):
+        # The loss of a training that diverges is not finite: that is no damage.
+        return tensor, True
+    may_be_nan = kind in ("weights", "mean_norms", "mean_weights", "recalls")
+    # A weight without a cap may be of any size.
+    most = np.finfo(np.float32).max if kind in ("weights", "mean_weights") else _MOST
+    possible = np.abs(tensor) <= most
+    if kind != "margins":
+        possible &= tensor >= 0
+    if may_be_nan:
+        possible |= np.isnan(tensor)
+    if possible.all():
+        return tensor, True
+    return np.where(possible, tensor, np.nan if may_be_nan else 0).astype(np.float32), False
 
 
 def cut(name: str) -> str:

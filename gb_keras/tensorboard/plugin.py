@@ -6,32 +6,20 @@ with `{"error": "what was expected, what was received, what to do"}`. Data is re
 TensorBoard's data provider; no path is taken from a request.
 """
 
-import csv
-import functools
-import gzip
-import hashlib
-import importlib.resources
-import importlib.util
-import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import werkzeug
-from tensorboard import errors, plugin_util
-from tensorboard.backend import http_util
+from tensorboard import errors
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
-from gb_keras.tensorboard import metadata, views
+from gb_keras.tensorboard import answers, arguments, metadata, views
+from gb_keras.tensorboard.class_table import COLUMNS, ClassTable
 from gb_keras.tensorboard.reader import SAMPLES, Reader, Series
 
-MAX_ANSWER_BYTES = 2 * 1024 * 1024
 # Rows of the table of classes in one download; names may be long.
 DOWNLOAD_ROWS = 2_000
-_CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css"}
-_DAY = 86_400
 
 
 class GradientBalanceLoader(base_plugin.TBLoader):
@@ -69,15 +57,8 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
             "/health": self._health,
             "/download": self._download,
         }
-        routes = {path: _answering(answer) for path, answer in apps.items()}
-        return (
-            routes
-            | {
-                f"/static/{name}": functools.partial(_serve_static, content=content, kind=kind)
-                for name, (content, kind) in _static_files().items()
-            }
-            | {"/static/plotly.min.js": _serve_plotly}
-        )
+        routes = {path: answers.answering(answer) for path, answer in apps.items()}
+        return routes | answers.static_apps()
 
     def is_active(self) -> bool:
         """TensorBoard finds by itself whether there is data."""
@@ -97,11 +78,11 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         "last_step", "last_wall_time"}]}], "num_left_out"}`. Runs beyond 2 MiB are left out and
         counted.
         """
-        answer = views.runs(self._reader.runs(*_whose(request)))
+        answer = views.runs(self._reader.runs(*arguments.whose(request)))
         listed, size = [], 0
         for run in answer["runs"]:
             size += len(json.dumps(run)) + 2
-            if size > MAX_ANSWER_BYTES - 1024:
+            if size > answers.MAX_ANSWER_BYTES - 1024:
                 break
             listed.append(run)
         return {**answer, "runs": listed, "num_left_out": len(answer["runs"]) - len(listed)}
@@ -110,13 +91,14 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/series?run=&statistic=[&max_steps=200][&class=]`: everything over steps.
 
         `{"run", "statistic", "bins", "steps": [], "wall_times": [], "density": [[] per step],
-        "weights": [[] per step], "loss": [], "base_loss": [], "skipped": []}`. With a class, its
-        own density (None at steps where it was not written) and, instead of the losses, `"class",
-        "name", "count": [], "mean_norm": [], "margin": [], "mean_weight": [], "recall": []`.
+        "weights": [[] per step], "loss": [], "base_loss": [], "skipped": []}`; null stands for
+        what was not written at a step. With a class, its own density and, instead of the losses,
+        `"class", "name", "count": [], "mean_norm": [], "margin": [], "mean_weight": [], "recall":
+        []`.
         `max_steps` is in 2 to 500; steps are spread evenly over those that are kept.
         """
         view = self._view(request)
-        max_steps = _number(request, "max_steps", 200, least=2, most=views.MAX_POINTS)
+        max_steps = arguments.number(request, "max_steps", 200, least=2, most=views.MAX_POINTS)
         if "class" not in request.args:
             return view.over_steps(max_steps)
         return view.class_over_steps(self._class(request, view), max_steps)
@@ -125,11 +107,11 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/step?run=&statistic=[&step=]`: one step, the last one where none is given.
 
         `{"run", "statistic", "step", "wall_time", "num_classes", "bins", "density": [],
-        "weights": [], "sentence", "rows": [{"class", "name", "density": []}], "quantiles":
+        "weights": null | [], "sentence", "rows": [{"class", "name", "density": []}], "quantiles":
         null | {"levels": [], "share": [[] per level]}}`. A step that was not logged means the
         last one before it.
         """
-        return self._view(request).one_step(_optional_step(request))
+        return self._view(request).one_step(arguments.optional_step(request))
 
     def _classes(self, request: wrappers.Request) -> dict[str, Any]:
         """`/classes?run=&statistic=[&step=][&sort=count][&order=desc][&page=1][&page_size=50]...`.
@@ -141,9 +123,8 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         or a class's number), `many` and `few` (samples per epoch, default 100 and 20).
         `page_size` is in 1 to 1,000; a page after the last is the last.
         """
-        return self._view(request).table(
-            _optional_step(request), **_table_arguments(request, most=1_000)
-        )
+        table = ClassTable(self._view(request), arguments.optional_step(request))
+        return table.page(**arguments.table(request, most=1_000))
 
     def _ranking(self, request: wrappers.Request) -> dict[str, Any]:
         """`/ranking?run=&statistic=&column=[&step=][&order_by=count]`: a column of all classes.
@@ -152,13 +133,11 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         "min", "mean", "max", "class", "name", "group"}]}`, at most 500 points; where there are
         more classes, neighbours share a point, which then has no class and name.
         """
-        columns = tuple(views.COLUMNS)
-        return self._view(request).ranking(
-            _optional_step(request),
-            _choice(request, "column", columns, "count"),
-            _choice(request, "order_by", columns, "count"),
-            many=_number(request, "many", 100),
-            few=_number(request, "few", 20),
+        table = ClassTable(self._view(request), arguments.optional_step(request))
+        return table.ranking(
+            arguments.choice(request, "column", COLUMNS, "count"),
+            arguments.choice(request, "order_by", COLUMNS, "count"),
+            **arguments.limits(request),
         )
 
     def _health(self, request: wrappers.Request) -> dict[str, Any]:
@@ -169,21 +148,21 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """
         return self._view(request).findings()
 
-    def _download(self, request: wrappers.Request) -> "_File":
+    def _download(self, request: wrappers.Request) -> answers.File:
         """`/download?run=&statistic=&table=classes|series|step&format=csv|json[&step=][&page=]`.
 
         A file. The classes, with the arguments of `/classes`, come in pages of 2,000 rows; the
         header `X-Num-Pages` tells how many there are.
         """
         view = self._view(request)
-        table = _choice(request, "table", ("classes", "series", "step"), "classes")
-        as_csv = _choice(request, "format", ("csv", "json"), "csv") == "csv"
+        table = arguments.choice(request, "table", ("classes", "series", "step"), "classes")
+        as_csv = arguments.choice(request, "format", ("csv", "json"), "csv") == "csv"
         num_pages = 1
         answer: dict[str, Any]
         rows: Iterable[Iterable[Any]]
         if table == "classes":
-            arguments = _table_arguments(request, most=DOWNLOAD_ROWS, default=DOWNLOAD_ROWS)
-            answer = view.table(_optional_step(request), **arguments)
+            wanted = arguments.table(request, most=DOWNLOAD_ROWS, default=DOWNLOAD_ROWS)
+            answer = ClassTable(view, arguments.optional_step(request)).page(**wanted)
             num_pages = answer["num_pages"]
             header = answer["columns"]
             rows = [[row[column] for column in header] for row in answer["rows"]]
@@ -198,16 +177,19 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
                 for *scalars, density, weights in zip(*(answer[n] for n in names), strict=True)
             ]
         else:
-            answer = view.one_step(_optional_step(request))
+            answer = view.one_step(arguments.optional_step(request))
             header = ["class", "name", *(f"density_{i}" for i in range(answer["bins"]))]
-            rows = [["", "all classes", *answer["density"]], ["", "weight", *answer["weights"]]]
+            rows = [["", "all classes", *answer["density"]]]
+            if answer["weights"] is not None:
+                rows.append(["", "weight", *answer["weights"]])
             rows += [[row["class"], row["name"], *row["density"]] for row in answer["rows"]]
-        text = _csv(header, rows) if as_csv else _json(answer)
-        return _File(text, f"gradient_balance_{table}.{'csv' if as_csv else 'json'}", num_pages)
+        text = answers.as_csv(header, rows) if as_csv else answers.as_json(answer)
+        name = f"gradient_balance_{table}.{'csv' if as_csv else 'json'}"
+        return answers.File(text, name, num_pages)
 
     def _view(self, request: wrappers.Request) -> views.StatisticView:
-        run, name = _text(request, "run"), _text(request, "statistic")
-        ctx, experiment = _whose(request)
+        run, name = arguments.text(request, "run"), arguments.text(request, "statistic")
+        ctx, experiment = arguments.whose(request)
         found = self._reader.runs(ctx, experiment, run).get(run)
         if found is None:
             raise errors.NotFoundError(
@@ -231,200 +213,9 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
 
     @staticmethod
     def _class(request: wrappers.Request, view: views.StatisticView) -> int:
-        index = _number(request, "class", 0)
+        index = arguments.number(request, "class", 0)
         if index >= view.num_classes:
             raise errors.NotFoundError(
                 f"Expected a class in [0, {view.num_classes}). Received: class={index}."
             )
         return index
-
-
-class _File:
-    """A file to be saved by the browser."""
-
-    def __init__(self, text: str, name: str, num_pages: int):
-        self.text = text
-        self.headers = [
-            ("Content-Disposition", f'attachment; filename="{name}"'),
-            ("X-Num-Pages", str(num_pages)),
-        ]
-        self.content_type = "text/csv" if name.endswith("csv") else "application/json"
-
-
-def _answering(answer: Callable[[wrappers.Request], Any]) -> Callable:
-    """A WSGI application that answers with what a function returns, or says what is wrong."""
-
-    @wrappers.Request.application
-    def app(request: wrappers.Request) -> Callable:
-        if request.method not in ("GET", "HEAD"):
-            allowed = [("Allow", "GET, HEAD")]
-            return _error(request, 405, f"Expected GET. Received {request.method}.", allowed)
-        try:
-            given = answer(request)
-        except errors.InvalidArgumentError as error:
-            return _error(request, 400, _message(error))
-        except errors.NotFoundError as error:
-            return _error(request, 404, _message(error))
-        file = given if isinstance(given, _File) else None
-        text = _json(given) if file is None else file.text
-        body = text.encode()
-        if len(body) > MAX_ANSWER_BYTES:
-            return _error(
-                request,
-                400,
-                f"Expected a question with an answer of at most {MAX_ANSWER_BYTES} bytes. This one "
-                f"has {len(body)}. Ask for a smaller page or fewer steps.",
-            )
-        headers = [] if file is None else file.headers
-        kind = "application/json" if file is None else file.content_type
-        return _respond(request, body, kind, headers)
-
-    return app
-
-
-def _respond(
-    request: wrappers.Request,
-    body: bytes,
-    content_type: str,
-    headers: Iterable[tuple[str, str]] = (),
-) -> Callable:
-    """An answer, or a note that the browser has it already, as a WSGI application."""
-    etag = hashlib.sha256(body).hexdigest()[:32]
-    tagged = [*headers, ("ETag", f'"{etag}"')]
-    # A proxy that compresses makes a tag weak.
-    if request.if_none_match.contains_weak(etag):
-        return functools.partial(_not_modified, headers=tagged, content_type=content_type)
-    return http_util.Respond(request, body, content_type, headers=tagged)
-
-
-def _not_modified(
-    environ: Any, start_response: Any, headers: list[tuple[str, str]], content_type: str
-) -> list[bytes]:
-    # By hand: TensorBoard asks for a content type, which werkzeug takes off such an answer.
-    safe = [("Content-Type", content_type), ("X-Content-Type-Options", "nosniff")]
-    start_response("304 NOT MODIFIED", [*headers, *safe])
-    return []
-
-
-def _error(
-    request: wrappers.Request,
-    code: int,
-    message: str,
-    headers: Iterable[tuple[str, str]] = (),
-) -> werkzeug.Response:
-    body = _json({"error": message})
-    return http_util.Respond(request, body, "application/json", code=code, headers=list(headers))
-
-
-def _message(error: errors.PublicError) -> str:
-    # TensorBoard puts the name of the status before the text.
-    return str(error).split(": ", 1)[-1]
-
-
-def _json(answer: Mapping[str, Any]) -> str:
-    # A lone surrogate, as damaged names may hold, has no UTF-8.
-    text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", errors="replace").decode()
-
-
-def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(header)
-    writer.writerows([[_cell(cell) for cell in row] for row in rows])
-    return file.getvalue()
-
-
-def _cell(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell
-
-
-def _whose(request: wrappers.Request) -> tuple[Any, str]:
-    environ = request.environ
-    return plugin_util.context(environ), plugin_util.experiment_id(environ)
-
-
-def _text(request: wrappers.Request, name: str) -> str:
-    value = request.args.get(name)
-    if not value:
-        raise errors.InvalidArgumentError(
-            f"Expected an argument {name!r}. Received {sorted(request.args)}."
-        )
-    return value
-
-
-def _number(
-    request: wrappers.Request, name: str, default: int, least: int = 0, most: int = 2**53
-) -> int:
-    value = request.args.get(name)
-    if value is None:
-        return default
-    # Digits alone: int() would also take "1_000", " 7 " and digits of other scripts.
-    number = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else -1
-    if not least <= number <= most:
-        raise errors.InvalidArgumentError(
-            f"Expected {name!r} to be a whole number from {least} to {most}. Received: "
-            f"{value[:100]!r}."
-        )
-    return number
-
-
-def _optional_step(request: wrappers.Request) -> int | None:
-    return _number(request, "step", 0) if "step" in request.args else None
-
-
-def _choice(request: wrappers.Request, name: str, known: tuple[str, ...], default: str) -> str:
-    value = request.args.get(name, default)
-    if value not in known:
-        raise errors.InvalidArgumentError(
-            f"Expected {name!r} to be one of {', '.join(known)}. Received: {value[:100]!r}."
-        )
-    return value
-
-
-def _table_arguments(request: wrappers.Request, most: int, default: int = 50) -> dict[str, Any]:
-    sortable = ("class", "name", "group", *views.COLUMNS)
-    return {
-        "sort": _choice(request, "sort", sortable, "count"),
-        "descending": _choice(request, "order", ("asc", "desc"), "desc") == "desc",
-        "page": _number(request, "page", 1, least=1),
-        "page_size": _number(request, "page_size", default, least=1, most=most),
-        "search": request.args.get("search", ""),
-        "many": _number(request, "many", 100),
-        "few": _number(request, "few", 20),
-    }
-
-
-def _static_files() -> dict[str, tuple[bytes, str]]:
-    """Content and type of each file of the front end, by name."""
-    folder = importlib.resources.files("gb_keras.tensorboard") / "static"
-    return {
-        entry.name: (entry.read_bytes(), _CONTENT_TYPES[Path(entry.name).suffix])
-        for entry in folder.iterdir()
-        if Path(entry.name).suffix in _CONTENT_TYPES
-    }
-
-
-@wrappers.Request.application
-def _serve_plotly(request: wrappers.Request) -> werkzeug.Response:
-    # Compressed once: TensorBoard would compress its 4.8 MB anew for each browser.
-    return http_util.Respond(
-        request, _plotly(), "text/javascript", content_encoding="gzip", expires=_DAY
-    )
-
-
-@functools.cache
-def _plotly() -> bytes:
-    """The plotting library, compressed, from the Python package that ships it."""
-    # Found, not imported: importing it takes longer than all of this plugin.
-    spec = importlib.util.find_spec("plotly")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("Expected the package plotly. Install it: pip install plotly")
-    folder = Path(spec.submodule_search_locations[0])
-    return gzip.compress((folder / "package_data" / "plotly.min.js").read_bytes(), mtime=0)
-
-
-def _serve_static(environ: Any, start_response: Any, content: bytes, kind: str) -> Any:
-    request = wrappers.Request(environ)
-    return _respond(request, content, kind)(environ, start_response)

@@ -19,8 +19,6 @@ from gb_keras.tensorboard import metadata
 # default for tensors of other plugins is 10 with the Python server.
 SAMPLES = 200
 MAX_CACHED_BYTES = 256 * 1024 * 1024
-# Numbers of samples, which are finite unless the log is damaged.
-_COUNTS = ("density", "histogram", "histogram_quantiles", "class_counts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +29,13 @@ class Series:
         steps: Steps in increasing order, `(num_steps,)`, int64.
         wall_times: When each was written, in seconds since 1970, `(num_steps,)`.
         values: A tensor for each step.
+        whole: Whether all that was read is what its kind should be.
     """
 
     steps: np.ndarray
     wall_times: np.ndarray
     values: list[np.ndarray]
+    whole: bool = True
 
     def at(self, step: int) -> np.ndarray | None:
         """The tensor of the last step that is not after `step`, if any."""
@@ -175,17 +175,17 @@ def _series(
     """A series of what was read; None where nothing of it is what it should be."""
     # Whoever writes to a log may write anything under our name. And a training that began anew in
     # the same directory goes back in steps: what was written last counts.
-    by_step = {datum.step: datum for datum in data if metadata.fits(content, kind, datum.numpy)}
+    fitting = [datum for datum in data if metadata.fits(content, kind, datum.numpy)]
+    by_step = {datum.step: datum for datum in fitting}
     if not by_step:
         return None
     steps = sorted(by_step)
-    values = [by_step[step].numpy for step in steps]
-    if kind in _COUNTS:
-        values = [np.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0) for value in values]
+    mended = [metadata.mended(content, kind, by_step[step].numpy) for step in steps]
     return Series(
         steps=np.array(steps, np.int64),
         wall_times=np.array([by_step[step].wall_time for step in steps]),
-        values=values,
+        values=[value for value, _ in mended],
+        whole=len(fitting) == len(data) and all(whole for _, whole in mended),
     )
 
 
@@ -209,4 +209,11 @@ def _run(tags: Mapping[str, provider.TensorTimeSeries]) -> Run:
                 "may be there; if not, the log is cut off."
             )
             del run.statistics[name]
+            continue
+        missing = [kind for kind in metadata.ALWAYS if kind not in statistic.kinds]
+        if missing:
+            run.problems.append(
+                f"Statistic {name[:100]!r} has no summaries of {', '.join(missing)}: what they "
+                "would tell is not shown. The log is cut off or damaged."
+            )
     return run

@@ -16,12 +16,9 @@ from gb_keras.tensorboard.reader import Run, Series, Statistic
 MAX_POINTS = 500
 # Numbers in one answer at most, so that it stays below 2 MiB.
 _MAX_NUMBERS = 120_000
-COLUMNS = {
+# Numbers of a class, and the kind of the vectors over all classes that hold them.
+NUMBERS_OF_A_CLASS = {
     "count": "class_counts",
-    "mass": None,
-    "mass_positive": "mass_positive",
-    "mass_negative": "mass_negative",
-    "positive_share": None,
     "mean_norm": "mean_norms",
     "margin": "margins",
     "mean_weight": "mean_weights",
@@ -32,7 +29,6 @@ COLUMNS = {
 ReadSeries = Callable[[Sequence[str], bool], dict[str, Series]]
 _CURVES = ("density", "weights", "loss", "base_loss", "num_skipped", "num_epochs")
 _HISTOGRAMS = ("histogram", "histogram_classes", "histogram_quantiles")
-_PER_CLASS = ("class_counts", "mean_norms", "margins", "mean_weights", "recalls")
 
 
 def runs(read: dict[str, Run]) -> dict[str, Any]:
@@ -82,6 +78,7 @@ class StatisticView:
     def __init__(self, run: str, statistic: Statistic, read: ReadSeries):
         self._run = run
         self._content = statistic.content
+        self._listed = list(statistic.kinds)
         self._read_series = read
         self._series: dict[str, Series] = {}
         self._newest: dict[str, Series] = {}
@@ -98,16 +95,20 @@ class StatisticView:
         """Read kinds at once, so that `at` finds them."""
         self._series |= self._read_series([k for k in kinds if k not in self._series], False)
 
-    def _read_newest(self, *kinds: str) -> None:
-        """Read the newest step of kinds: vectors over many classes are long."""
-        self._newest |= self._read_series(kinds, True)
+    def read_at(self, step: int, *kinds: str) -> None:
+        """Read what `at` needs of kinds at one logged step: vectors over many classes are long."""
+        if step == self._density.steps[-1]:
+            self._newest |= self._read_series(kinds, True)
+        else:
+            self._read(*kinds)
 
     @property
     def num_classes(self) -> int:
         """Number of classes of the statistic."""
         return self._content.num_classes
 
-    def _head(self) -> dict[str, Any]:
+    def head(self) -> dict[str, Any]:
+        """What each answer about the statistic begins with."""
         return {"run": self._run, "statistic": self._content.statistic}
 
     def names(self, classes: Iterable[int]) -> list[str]:
@@ -132,17 +133,16 @@ class StatisticView:
             series = self._newest.get(kind)
         return None if series is None else series.at(step)
 
-    def _density_and_weights(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of a logged step; weights are 1 where none were written."""
-        density, weights = self._density.at(step), self.at("weights", step)
+    def _density_at(self, step: int) -> np.ndarray:
+        density = self._density.at(step)
         assert density is not None  # The step is one of the density's own.
-        return density, np.ones_like(density) if weights is None else weights
+        return density
 
     def over_steps(self, max_steps: int) -> dict[str, Any]:
         """Density, weights and losses over steps."""
         steps, wall_times = self._sampled(max_steps)
         answer = {
-            **self._head(),
+            **self.head(),
             "bins": self._content.bins,
             "steps": steps.tolist(),
             "wall_times": wall_times.tolist(),
@@ -150,15 +150,15 @@ class StatisticView:
         for kind in ("density", "weights"):
             answer[kind] = [_numbers(self.at(kind, step)) for step in steps]
         for key, kind in (("loss", "loss"), ("base_loss", "base_loss"), ("skipped", "num_skipped")):
-            answer[key] = _numbers([_scalar(self.at(kind, step)) for step in steps])
+            answer[key] = _numbers([scalar(self.at(kind, step)) for step in steps])
         return answer
 
     def class_over_steps(self, index: int, max_steps: int) -> dict[str, Any]:
         """A class's own density over steps, and what else is known of it."""
         steps, wall_times = self._sampled(max_steps)
-        self._read(*_HISTOGRAMS, *_PER_CLASS, "class_names")
+        self._read(*_HISTOGRAMS, *NUMBERS_OF_A_CLASS.values(), "class_names")
         answer = {
-            **self._head(),
+            **self.head(),
             "class": index,
             "name": self.names([index])[0],
             "bins": self._content.bins,
@@ -167,9 +167,9 @@ class StatisticView:
             "density": [_numbers(self._row(index, step)) for step in steps],
             "weights": [_numbers(self.at("weights", step)) for step in steps],
         }
-        for column in ("count", "mean_norm", "margin", "mean_weight", "recall"):
-            vectors = [self.at(str(COLUMNS[column]), step) for step in steps]
-            answer[column] = _numbers([_entry(vector, index) for vector in vectors])
+        for name, kind in NUMBERS_OF_A_CLASS.items():
+            vectors = [self.at(kind, step) for step in steps]
+            answer[name] = _numbers([_entry(vector, index) for vector in vectors])
         return answer
 
     def _row(self, index: int, step: int) -> np.ndarray | None:
@@ -190,7 +190,7 @@ class StatisticView:
         """Everything about one step but the vectors over all classes."""
         step = self.step(step)
         self._read(*_HISTOGRAMS, "class_names")
-        density, weights = self._density_and_weights(step)
+        density, weights = self._density_at(step), self.at("weights", step)
         classes, histogram = self.at("histogram_classes", step), self.at("histogram", step)
         quantiles = self.at("histogram_quantiles", step)
         rows = []
@@ -201,7 +201,7 @@ class StatisticView:
             ]
         index = int(np.searchsorted(self._density.steps, step))
         return {
-            **self._head(),
+            **self.head(),
             "step": step,
             "wall_time": float(self._density.wall_times[index]),
             "num_classes": self._content.num_classes,
@@ -218,171 +218,58 @@ class StatisticView:
             },
         }
 
-    def columns(self, step: int) -> dict[str, np.ndarray]:
-        """The columns of the table of classes that are known at a step, `(num_classes,)` each."""
-        vectors = [kind for kind in COLUMNS.values() if kind is not None]
-        if step == self._density.steps[-1]:
-            self._read_newest(*vectors)
-        else:
-            self._read(*vectors)
-        found: dict[str, np.ndarray] = {}
-        for column, kind in COLUMNS.items():
-            vector = None if kind is None else self.at(kind, step)
-            if vector is not None:
-                found[column] = vector
-        if "mass_positive" in found and "mass_negative" in found:
-            mass = found["mass_positive"] + found["mass_negative"]
-            found["mass"] = mass
-            found["positive_share"] = np.divide(
-                found["mass_positive"], mass, out=np.full_like(mass, np.nan), where=mass > 0
-            )
-        return {column: found[column] for column in COLUMNS if column in found}
-
-    def table(
-        self,
-        step: int | None,
-        *,
-        sort: str = "count",
-        descending: bool = True,
-        page: int = 1,
-        page_size: int = 50,
-        search: str = "",
-        many: float = 100,
-        few: float = 20,
-    ) -> dict[str, Any]:
-        """A page of the table of classes."""
-        step = self.step(step)
-        columns = self.columns(step)
-        num_classes = self._content.num_classes
-        order = self._order(columns, sort, descending)
-        if search:
-            names = self.names(range(num_classes))
-            wanted = search.casefold()
-            order = np.array(
-                [i for i in order if wanted in names[i].casefold() or wanted == str(i)], int
-            )
-        num_pages = max(1, math.ceil(len(order) / page_size))
-        page = min(page, num_pages)
-        shown = order[(page - 1) * page_size : page * page_size]
-        groups = self._groups(columns, step, many, few)
-        rows = [
-            {
-                "class": int(index),
-                "name": name,
-                "group": groups[index],
-                **dict.fromkeys(COLUMNS),
-                **{column: _number(values[index]) for column, values in columns.items()},
-            }
-            for index, name in zip(shown, self.names(shown), strict=True)
-        ]
-        return {
-            **self._head(),
-            "step": step,
-            "num_classes": num_classes,
-            "matching": len(order),
-            "page": page,
-            "page_size": page_size,
-            "num_pages": num_pages,
-            "columns": ["class", "name", "group", *columns],
-            "rows": rows,
-        }
-
-    def _order(self, columns: dict[str, np.ndarray], sort: str, descending: bool) -> np.ndarray:
-        """Classes sorted by a column, unknown values last, equal ones by class."""
-        num_classes = self._content.num_classes
-        if sort == "class":
-            order = np.arange(num_classes)
-            return order[::-1] if descending else order
-        if sort == "name":
-            names = self.names(range(num_classes))
-            return np.array(
-                sorted(range(num_classes), key=lambda i: names[i].casefold(), reverse=descending)
-            )
-        # Groups are by count.
-        values = columns.get("count" if sort == "group" else sort)
-        if values is None:
-            return np.arange(num_classes)
-        keys = np.nan_to_num(-values if descending else values, nan=np.inf, posinf=np.inf)
-        return np.argsort(keys, kind="stable")
-
-    def _groups(
-        self, columns: dict[str, np.ndarray], step: int, many: float, few: float
-    ) -> list[str]:
-        """The group of each class by its number of training samples."""
-        counts = columns.get("count")
-        if counts is None:
-            return ["medium"] * self._content.num_classes
-        # Counted over all epochs so far; the thresholds are on the samples of one.
-        counts = counts / max(_scalar(self.at("num_epochs", step)) or 1.0, 1.0)
-        return np.select([counts > many, counts < few], ["many", "few"], "medium").tolist()
-
-    def ranking(
-        self, step: int | None, column: str, order_by: str, many: float = 100, few: float = 20
-    ) -> dict[str, Any]:
-        """A column over all classes in the order of another, in at most `MAX_POINTS` points."""
-        step = self.step(step)
-        columns = self.columns(step)
-        points = []
-        if column in columns:
-            order = self._order(columns, order_by, descending=True)
-            groups = self._groups(columns, step, many, few)
-            num_points = min(MAX_POINTS, len(order))
-            rank = 0
-            for bucket in np.array_split(order, num_points):
-                values = columns[column][bucket]
-                known = values[np.isfinite(values)]
-                single = int(bucket[0]) if len(bucket) == 1 else None
-                points.append(
-                    {
-                        "rank": rank,
-                        "num_classes": len(bucket),
-                        "min": _number(known.min()) if len(known) else None,
-                        "mean": _number(known.mean()) if len(known) else None,
-                        "max": _number(known.max()) if len(known) else None,
-                        "class": single,
-                        "name": None if single is None else self.names([single])[0],
-                        "group": groups[bucket[len(bucket) // 2]],
-                    }
-                )
-                rank += len(bucket)
-        return {
-            **self._head(),
-            "step": step,
-            "column": column,
-            "order_by": order_by,
-            "points": points,
-        }
-
     def findings(self) -> dict[str, Any]:
         """The state of health at the last step."""
         step = self.step(None)
         self._read(*_HISTOGRAMS, "class_counts", "class_names")
-        density, weights = self._density_and_weights(step)
+        self.read_at(step, *metadata.VECTORS)
+        density, weights = self._density_at(step), self.at("weights", step)
         histogram, classes = self.at("histogram", step), self.at("histogram_classes", step)
         if histogram is None or classes is None:
             histogram, classes = np.zeros((0, len(density))), np.zeros(0, int)
-        findings = [health.not_balanced(self._content.balanced)]
+        findings = []
         counts = self._series.get("class_counts")
-        if counts is not None:
-            # Over the last third of what was logged.
-            earlier = counts.values[(2 * (len(counts.steps) - 1)) // 3]
-            findings.append(health.unseen(counts.values[-1], earlier))
-        skipped = _scalar(self.at("num_skipped", step))
-        if skipped is not None:
-            seen = 0.0 if counts is None else float(counts.values[-1].sum())
-            findings.append(health.skipped(skipped, seen))
-        findings += [
-            health.noise(density, histogram, classes),
-            health.capped(density, weights, self._content.max_weight),
-            health.crowded(density),
-        ]
+        num_skipped = self._skipped_of_late()
+        if num_skipped:
+            findings.append(health.all_skipped(num_skipped))
+        else:
+            findings.append(health.not_balanced(self._content.balanced))
+            if counts is not None:
+                # Over the last third of what was logged.
+                earlier = counts.values[(2 * (len(counts.steps) - 1)) // 3]
+                findings.append(health.unseen(counts.values[-1], earlier))
+            skipped = scalar(self.at("num_skipped", step))
+            if skipped is not None:
+                seen = 0.0 if counts is None else float(counts.values[-1].sum())
+                findings.append(health.skipped(skipped, seen))
+            if weights is not None:
+                findings.append(health.capped(density, weights, self._content.max_weight))
+            findings += [health.noise(density, histogram, classes), health.crowded(density)]
+        findings.append(health.damaged(self._damaged()))
         severities = ("warning", "info", "ok")
         findings.sort(key=lambda finding: severities.index(finding.severity))
         return {
-            **self._head(),
+            **self.head(),
             "step": step,
             "findings": [self._finding(finding) for finding in findings],
         }
+
+    def _damaged(self) -> list[str]:
+        """Kinds that are not whole, of those that are read."""
+        read = {**self._newest, **self._series}
+        return [kind for kind in self._listed if kind not in read or not read[kind].whole]
+
+    def _skipped_of_late(self) -> float:
+        """Samples that were kept out since the last step but one, if there were no others."""
+        counts, skipped = self._series.get("class_counts"), self._series.get("num_skipped")
+        if counts is None or skipped is None:
+            return 0.0
+        before = counts.values[-2] if len(counts.values) > 1 else np.zeros_like(counts.values[-1])
+        num_before = float(skipped.values[-2]) if len(skipped.values) > 1 else 0.0
+        # Equal, not fewer: a plain model counts anew where it is trained again.
+        if np.array_equal(before, counts.values[-1]):
+            return max(float(skipped.values[-1]) - num_before, 0.0)
+        return 0.0
 
     def _finding(self, finding: health.Finding) -> dict[str, Any]:
         names = self.names([index for index, _ in finding.classes])
@@ -393,7 +280,7 @@ class StatisticView:
             "text": finding.text,
             "advice": finding.advice,
             "classes": [
-                {"class": index, "name": name, "value": _number(value)}
+                {"class": index, "name": name, "value": number(value)}
                 for (index, value), name in zip(finding.classes, names, strict=True)
             ],
         }
@@ -404,7 +291,12 @@ def _text(name: Any) -> str:
     return metadata.cut(text)
 
 
-def _scalar(value: np.ndarray | None) -> float | None:
+def scalar(value: np.ndarray | None) -> float | None:
+    """The number in a tensor that holds one.
+
+    Args:
+        value: The tensor, or None.
+    """
     return None if value is None or value.size != 1 else float(value.reshape(()))
 
 
@@ -412,10 +304,14 @@ def _entry(vector: np.ndarray | None, index: int) -> float | None:
     return None if vector is None or index >= vector.size else float(vector.ravel()[index])
 
 
-def _number(value: Any) -> float | None:
-    """A number in the six digits that matter of a float32; None where it is not finite."""
+def number(value: Any) -> float | None:
+    """A number in the six digits that matter of a float32; None where it is not finite.
+
+    Args:
+        value: The number, or None.
+    """
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
 def _numbers(values: Any) -> list[float | None] | None:
-    return None if values is None else [_number(value) for value in values]
+    return None if values is None else [number(value) for value in values]

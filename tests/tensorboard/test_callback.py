@@ -392,6 +392,32 @@ def test_an_only_output_over_classes_beside_another_has_its_own_loss(tmp_path):
         assert float(base) == pytest.approx(expected[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("cls", [gb_keras.GradientBalancedModel, keras.Model])
+def test_an_outputs_name_may_hold_a_slash(tmp_path, cls):
+    inputs = keras.Input((6,))
+    sizes = {"kind/fine": 4, "kind/coarse": 2}
+    outputs = {
+        name: keras.layers.Dense(size, activation="softmax")(inputs) for name, size in sizes.items()
+    }
+    model = cls(inputs, outputs)
+    balanced = cls is gb_keras.GradientBalancedModel
+    loss = gb_keras.GradientBalancedLoss() if balanced else "sparse_categorical_crossentropy"
+    model.compile("sgd", loss=dict.fromkeys(sizes, loss))
+    names = {"kind/fine": list("abcd"), "kind/coarse": ["no", "yes"]}
+    labels = {"kind/fine": LABELS, "kind/coarse": LABELS % 2}
+    callback = GradientBalanceTensorBoard(tmp_path, class_names=names, classes=["a"])
+    history = model.fit(FEATURES, labels, verbose=0, callbacks=[callback]).history
+    if balanced:
+        assert set(model.gradient_density) == set(sizes)
+    for name, size in sizes.items():
+        [(_, counts)] = series(tmp_path, f"{name}/class_counts")
+        assert counts.tolist() == [40 / size] * size
+        [(_, loss)] = series(tmp_path, f"{name}/loss")
+        assert float(loss) == pytest.approx(history[f"{name}_loss"][0], rel=1e-5)
+        [(_, written)] = series(tmp_path, f"{name}/class_names")
+        assert [each.decode() for each in written] == names[name]
+
+
 def test_a_loop_of_ones_own(tmp_path):
     model = compiled(keras.Model)
     callbacks = keras.callbacks.CallbackList(

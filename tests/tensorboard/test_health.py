@@ -17,9 +17,12 @@ def test_shares_by_hand():
     # 6 + a quarter of 2 samples of 10.
     assert health.share_below(np.array([6.0, 2.0, 1.0, 1.0]), 0.3125) == pytest.approx(0.65)
     assert health.share_below(np.zeros(4), 0.5) == 0
+    # Of the last bin the upper half: 0.5 of 10. Of nothing, nothing.
+    assert health.share_between(np.array([6.0, 2.0, 1.0, 1.0]), 0.875, 1) == pytest.approx(0.05)
+    assert health.share_between(np.zeros(4), 0.5, 1) == 0
     density = np.array([8.0, 2.0])
     # Gradients 8 * 0.25 and 2 * 0.75; with weights 2 * 0.5 and 1.5 * 2.
-    before, after = health.gradient_shares(density, np.array([0.5, 2.0]), 0.5)
+    before, after = health.gradient_shares(density, np.array([0.5, 2.0]), 0, 0.5)
     assert before == pytest.approx(2 / 3.5)
     assert after == pytest.approx(1 / 4)
 
@@ -47,11 +50,38 @@ def test_words():
     )
     assert "raise" in health.in_words(HEALTHY, weights[::-1], balanced=True)
     assert "not balanced" in health.in_words(HEALTHY, weights, balanced=False)
+    assert health.in_words(HEALTHY, None, balanced=True) == (
+        f"60% of the samples are easier than 0.1; they give {gradient[0] / gradient.sum():.0%} of "
+        "the gradient. Their weights are not known."
+    )
     assert health.in_words(np.zeros(3), np.ones(3), True) == "No sample has been counted yet."
 
 
+def test_words_are_of_what_tells_most():
+    # The clump gives 15 * 0.95 of 32.6, and half as much after; the easy ones are left alone.
+    weights = np.array([1.0] * 9 + [0.5])
+    gradient = NOISY * (np.arange(10) + 0.5) / 10
+    after = gradient[9] / 2 / (gradient * weights).sum()
+    assert health.in_words(NOISY, weights, balanced=True) == (
+        "15% of the samples are harder than 0.9; weights cut their share of the gradient from "
+        f"{gradient[9] / gradient.sum():.0%} to {after:.0%}."
+    )
+    assert health.in_words(UNTRAINED, np.ones(10), True).startswith("90% of the samples are harder")
+    between = np.array([0.0] * 4 + [1.0, 1.0] + [0.0] * 4)
+    assert health.in_words(between, np.ones(10), True) == (
+        "Nearly all samples have a gradient norm between 0.1 and 0.9."
+    )
+
+
+def test_nothing_is_below_zero():
+    # In float32 their sum is less than that of the parts in float64.
+    density = np.array([0.7, 0.2, 0.1, 0.3, 0.1, 0.6, 0.1, 0.1, 0.1, 0.0], np.float32)
+    text = health.noise(density, density[None], np.array([0])).text
+    assert text.startswith("0.0% of the samples")
+
+
 def test_a_bump_at_norm_1_is_a_sign_of_noise_and_nothing_else_is():
-    rows = np.stack([HEALTHY, NOISY, NOISY / 3])
+    rows = np.stack([HEALTHY, NOISY, NOISY / 4])
     found = health.noise(NOISY, rows, np.array([7, 8, 9]))
     assert found.severity == "warning"
     assert [index for index, _ in found.classes] == [8, 9]
@@ -83,7 +113,14 @@ def test_weights_at_their_cap():
     weights = np.array([0.5] + [1.0] * 4 + [2.0] * 5)
     found = health.capped(HEALTHY, weights, 2.0)
     assert found.severity == "info"
-    assert found.text.startswith("4% of the samples have the largest weight and 60% the smallest")
+    # By design weights may leave [1/2, 2], but not the ratio of the two.
+    for scale in (1.0, 1.6):
+        found = health.capped(HEALTHY, scale * weights, 2.0)
+        assert found.severity == "info"
+        assert found.text == (
+            "4% of the samples have the largest weight and 60% the smallest: the ratio of the two "
+            "is held at 4, the square of max_weight."
+        )
     assert health.capped(HEALTHY, np.linspace(0.8, 1.2, 10), 2.0).severity == "ok"
     assert health.capped(HEALTHY, weights, None).severity == "ok"
     assert health.capped(np.zeros(10), np.full(10, np.nan), 2.0).severity == "ok"
@@ -94,6 +131,9 @@ def test_weights_at_their_cap():
     [
         (health.skipped(0, 100), "ok"),
         (health.skipped(3, 97), "warning"),
+        (health.all_skipped(3), "warning"),
+        (health.damaged([]), "ok"),
+        (health.damaged(["margins"]), "warning"),
         (health.crowded(HEALTHY), "ok"),
         (health.crowded(np.array([99.0, 1.0] + [0.0] * 8)), "info"),
         (health.not_balanced(True), "ok"),

@@ -9,7 +9,9 @@ import pytest
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from gb_keras.tensorboard import history, metadata
 from tests.tensorboard import browser
 from tests.tensorboard.conftest import NAMES, Board, train
 
@@ -119,6 +121,16 @@ def test_what_the_overview_shows(page, board):
     assert page.plot("loss-chart", "data[0].y") != smooth
     page.choose("run-select", "noise")
     assert page.text("balance-mode") == "as it is (not balanced)"
+    for chart in ("profile-chart", "loss-chart"):
+        assert page.plot(chart, "layout.hovermode") == "x unified"
+    # Of many classes: bands of all, and rows of those that are written.
+    page.choose("run-select", MANY)
+    [rows] = page.plot("class-chart", "data.filter((trace) => trace.type === 'heatmap')")
+    assert len(rows["y"]) == 20
+    names = page.plot("class-chart", "layout.yaxis2.ticktext")
+    assert len(names) == 20
+    assert all(name.startswith("species ") for name in names)
+    assert "20 of 1,000 have rows" in page.text("class-chart")
 
 
 def test_table_of_classes(page, board):
@@ -132,6 +144,10 @@ def test_table_of_classes(page, board):
     assert page.column("class") == first
     page.choose("page-size", "100")
     assert page.text("classes-position") == "1-100 of 1,000 classes"
+    for width in (1330, 1400):
+        page.set_up(width, 1000)
+        table = "const e = document.querySelector('.table-scroll'); return e."
+        assert page.run(f"{table}scrollWidth") == page.run(f"{table}clientWidth")
     for order in ("descending", "ascending"):
         page.click("[data-column=mean_norm] button")
         assert page.get("[data-column=mean_norm]", "aria-sort") == order
@@ -192,6 +208,7 @@ def test_compare(page, board):
     assert page.plot("compare-chart", "data[0].z[0]") != before
     page.choose("compare-b", "noise")
     assert "where balanced has more of its samples than noise" in summary()
+    assert "percentage points" in page.text("compare-difference-chart")
     page.choose("compare-a", "noise")
     assert "Choose two different runs" in summary()
     page.click(".runs li:nth-child(2) input")
@@ -202,6 +219,8 @@ def test_compare(page, board):
     assert "Choose runs on the left." in page.text("compare-chart")
     page.click(".run-tools button")
     assert page.plot("compare-chart", names) == ["noise"]
+    page.open(board, "compare", run="noise")
+    assert page.plot("compare-chart", names) == ["noise", "balanced", MANY]
 
 
 def test_health_leads_to_the_class(page, board):
@@ -233,7 +252,9 @@ def test_tables_as_files(page, board):
 
 def test_charts_as_pictures(page, board):
     page.open(board, run="balanced")
-    picture = page.download("density-chart-png").read_bytes()
+    file = page.download("density-chart-png")
+    assert file.name == "gradient_balance-density_chart-balanced-output-step_48.png"
+    picture = file.read_bytes()
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert int.from_bytes(picture[16:20]) == 2 * page.plot("density-chart", "layout.width")
     root = xml.etree.ElementTree.fromstring(page.download("profile-chart-svg").read_text())
@@ -273,6 +294,40 @@ def test_empty_log_directory_and_its_first_run(page, logs, tmp_path):
         shutil.copytree(logs / "balanced", tmp_path / "balanced")
         board.wait_for(1)
         page.follow(f"{board.url}#gradient_balance", "overview")
+        page.driver.get("about:blank")
+
+
+def test_what_is_missing_is_told(page, logs, tmp_path):
+    for number, run in enumerate(("all", "jeux d'été", "broken")):
+        writer = EventFileWriter(str(tmp_path / run), filename_suffix=metadata.FILE_SUFFIX)
+        for event in history.events(logs / "balanced"):
+            [value] = event.summary.value
+            if number == 1 and value.tag.endswith("/weights"):
+                continue
+            if number == 2:
+                value.metadata.plugin_data.content = b"{}"
+            writer.add_event(event)
+        writer.close()
+    with Board(tmp_path, "true") as board:
+        board.wait_for(3)
+        page.open(board, run="gone", step=40)
+        assert page.text("notices").splitlines() == [
+            "The run “gone” is not there; “all” is shown.",
+            "Step 40 is not there; step 36 is shown.",
+        ]
+        # Problems of other runs do not stand in the way.
+        assert page.find("other-problems").location["y"] > page.find("loss-chart").location["y"]
+        assert "broken" not in page.find("other-problems").text
+        page.choose("run-select", "jeux d'été")
+        assert "no summaries of weights" in page.text("notices")
+        assert "is not there" not in page.text("notices")
+        assert page.text("balance-mode") == "before (weights are missing)"
+        assert "Their weights are not known." in page.text("sentence")
+        for view in VIEWS:
+            page.show(view)
+        page.show("classes")
+        file = page.download("download-csv")
+        assert file.name == "gradient_balance-classes-jeux_d_été-output-step_48.csv"
         page.driver.get("about:blank")
 
 

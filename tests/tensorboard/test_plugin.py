@@ -115,7 +115,7 @@ def test_the_table_of_classes(board):
     assert upward["num_pages"] == 3
     norms = [row["mean_norm"] for row in upward["rows"]]
     assert norms == sorted(norms)
-    found = board.get("classes", **of(MANY, search="SPECIES 99", page_size=5, page=2))
+    found = board.get("classes", **of(MANY, search=" SPECIES 99 ", page_size=5, page=2))
     assert found["matching"] == 11
     assert found["page"] == 2
     assert len(found["rows"]) == 5
@@ -283,6 +283,16 @@ def content(kind, **changes):
     return json.dumps({**fields, **changes}).encode()
 
 
+DAMAGED = {
+    "density": np.full(4, -1, np.float32),
+    "class_counts": np.ones(2, np.float32),
+    "weights": np.full(4, np.inf, np.float32),
+    "mass_positive": np.full(3, np.inf, np.float32),
+    "margins": np.full(3, np.nan, np.float32),
+    "histogram_classes": np.array([0, 7], np.int32),
+}
+
+
 @pytest.fixture(scope="module", params=["true", "false"], ids=["rust", "python"])
 def strange(request, tmp_path_factory, logs):
     folder = tmp_path_factory.mktemp("strange")
@@ -293,6 +303,7 @@ def strange(request, tmp_path_factory, logs):
     write(folder / "no_field", "output/density", density, b'{"version": 1}')
     write(folder / "sizes", "output/density", density, content("density", bins="many"))
     write(folder / "unknown_kind", "output/density", density, content("entropy"))
+    write(folder / "scalar", "output/density", density, b"7")
     write(folder / "shape", "output/density", np.ones((2, 9), np.float32), content("density"))
     write(folder / "text", "output/density", np.array(["a", "b"], object), content("density"))
     write(folder / "no_density", "output/margins", np.ones(3, np.float32), content("margins"))
@@ -301,6 +312,17 @@ def strange(request, tmp_path_factory, logs):
         run = folder / f"values_{value}"
         write(run, "output/density", np.full(4, value, np.float32), content("density"))
         write(run, "output/class_counts", np.full(3, value, np.float32), content("class_counts"))
+    for kind, tensor in DAMAGED.items():
+        run = folder / f"damaged_{kind}"
+        write(run, "output/density", density, content("density"))
+        write(run, f"output/{kind}", tensor, content(kind))
+        if kind == "mass_positive":
+            write(run, "output/mass_negative", tensor, content("mass_negative"))
+    stopped = folder / "stopped"
+    for step, num_skipped in enumerate((0, 50)):
+        write(stopped, "output/density", density, content("density"), step)
+        write(stopped, "output/class_counts", np.ones(3, np.float32), content("class_counts"), step)
+        write(stopped, "output/num_skipped", np.float32(num_skipped), content("num_skipped"), step)
     long = folder / "long_names"
     write(long, "output/density", density, content("density"))
     names = np.array(["x" * 10_000, "\u202egnp.exe", "\ud7ff"], object)
@@ -310,8 +332,10 @@ def strange(request, tmp_path_factory, logs):
     (folder / "cut").mkdir()
     (folder / "cut" / file.name).write_bytes(file.read_bytes()[:-5000])
     with Board(folder, request.param) as board:
-        board.wait_for(14)
+        board.wait_for(22)
         yield board
+    # Of NumPy, too.
+    assert not [line for line in board.said if "Warning" in line]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +343,9 @@ def strange(request, tmp_path_factory, logs):
     [
         ("newer", "Upgrade gb-keras"),
         ("not_ours", "not written by gb_keras"),
-        ("list", "not written by gb_keras"),
+        ("not_ours", "2 bytes that are no text"),
+        ("list", 'something else: "[1, 2]"'),
+        ("scalar", "not written by gb_keras"),
         ("no_field", "in the metadata"),
         ("sizes", "in the metadata"),
         ("unknown_kind", "kinds"),
@@ -333,6 +359,31 @@ def test_what_cannot_be_read_is_said(strange, run, said):
     assert said in problem
 
 
+def test_what_is_missing_is_named(strange):
+    [found] = [each for each in strange.get("runs")["runs"] if each["run"] == "bare"]
+    assert len(found["statistics"]) == 1
+    [problem] = found["problems"]
+    assert "no summaries of weights, histogram, histogram_classes, class_counts, " in problem
+
+
+def findings(board, run):
+    return {finding["kind"]: finding for finding in board.get("health", **of(run))["findings"]}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damage_is_told(strange, kind):
+    found = findings(strange, f"damaged_{kind}")["damaged"]
+    assert found["severity"] == "warning"
+    assert f" {kind}" in found["text"]
+    assert findings(strange, "cut")["damaged"]["severity"] == "ok"
+
+
+def test_a_training_whose_samples_are_all_skipped_is_not_called_fine(strange):
+    found = findings(strange, "stopped")
+    assert set(found) == {"damaged", "skipped"}
+    assert "the last 50 samples" in found["skipped"]["text"]
+
+
 @pytest.mark.parametrize("run", ["shape", "text"])
 def test_tensors_that_are_something_else(strange, run):
     status, _, body = strange.ask("series", **of(run))
@@ -340,7 +391,11 @@ def test_tensors_that_are_something_else(strange, run):
     assert "Expected densities" in body["error"]
 
 
-@pytest.mark.parametrize("run", ["bare", "values_nan", "values_inf", "long_names", "cut"])
+@pytest.mark.parametrize(
+    "run",
+    ["bare", "values_nan", "values_inf", "long_names", "cut", "stopped"]
+    + [f"damaged_{kind}" for kind in DAMAGED],
+)
 @pytest.mark.parametrize("path", ["series", "step", "classes", "ranking", "health", "download"])
 def test_what_is_missing_or_not_a_number_breaks_nothing(strange, run, path):
     strange.get(path, **of(run))

@@ -1,6 +1,6 @@
 /** Charts: one card each, drawn by Plotly, with a summary in words and buttons for pictures. */
 
-import { h, shorten } from "./dom.js";
+import { fileName, h, shorten } from "./dom.js";
 
 const CONFIG = {
   displaylogo: false,
@@ -183,6 +183,8 @@ const same = (a, b) =>
 export class Chart {
   /** What all charts are about: zooming is kept while it stays the same, also when data is reloaded. */
   static subject = "";
+  /** @type {function(): string[]} what the names of pictures tell: the run, its output and the step */
+  static parts = () => [];
 
   #plot;
   #summary;
@@ -365,7 +367,7 @@ export class Chart {
         width: Math.max(clientWidth, 480),
         height: clientHeight + extra,
         scale: format === "png" ? 2 : 1,
-        filename: `gradient_balance_${this.id.replace(/[^a-z0-9]+/gi, "_")}`,
+        filename: fileName(this.id.replaceAll("-", "_"), ...Chart.parts()),
       },
     );
   }

@@ -1,12 +1,13 @@
 /** How classes differ at one step: a row for each, or quantiles where there are too many. */
 
-import { chartText, fitText, makeAxis, normAxis } from "./charts.js";
+import { chartText, fitText, makeAxis, normAxis, subplotTitle } from "./charts.js";
 import { seriesColors } from "./colors.js";
 import { centres, largest, shares } from "./density.js";
-import { percent } from "./format.js";
+import { integer, percent } from "./format.js";
 import { colouring, densityAxis } from "./heatmap.js";
 
-const TICKS = 18; // names that stand below each other without touching
+const TICKS = 24; // names that stand below each other without touching
+const LARGE = 18; // as many of them may be as large as elsewhere
 
 /**
  * @param {Object} look the theme
@@ -49,6 +50,7 @@ export function classHeatmap(look, { rows, bins, scale }) {
       yaxis: makeAxis(look, "", {
         showgrid: false,
         zeroline: false,
+        tickfont: { size: rows.length > LARGE ? 9 : 11, color: look.muted },
         tickvals: ticks,
         ticktext: ticks.map((index) => fitText(rows[index].name, 78)),
       }),
@@ -106,6 +108,38 @@ export function quantileFigure(look, step) {
       xaxis: normAxis(look),
       yaxis: makeAxis(look, "share of the class", { tickformat: ".0~%", rangemode: "tozero" }),
     },
-    summary: `Quantiles over ${step.num_classes} classes of the share of samples at each norm.`,
+    summary: `Quantiles over ${integer(step.num_classes)} classes of the share of samples at each norm.`,
+  };
+}
+
+/** Bands over all classes and, beside them, a row for each of the classes that were written. */
+export function bandsAndRowsFigure(look, { step, rows, scale }) {
+  const bands = quantileFigure(look, step);
+  if (!rows.length) return bands;
+  const map = classHeatmap(look, { rows, bins: step.bins, scale });
+  return {
+    data: [...bands.data, { ...map.data[0], xaxis: "x2", yaxis: "y2" }],
+    layout: {
+      ...bands.layout,
+      margin: { l: 60, r: 70, t: 30, b: 40 },
+      legend: {
+        orientation: "v",
+        x: 0.4,
+        xanchor: "right",
+        y: 1,
+        yanchor: "top",
+        bgcolor: "rgba(0,0,0,0)",
+        font: { size: 12, color: look.text },
+      },
+      coloraxis: map.layout.coloraxis,
+      xaxis: { ...bands.layout.xaxis, domain: [0, 0.4] },
+      xaxis2: { ...map.layout.xaxis, domain: [0.57, 1], anchor: "y2" },
+      yaxis2: { ...map.layout.yaxis, anchor: "x2" },
+      annotations: [
+        subplotTitle(look, "All classes", 0),
+        subplotTitle(look, `The ${rows.length} that were written`, 0.57),
+      ],
+    },
+    summary: `${bands.summary} ${map.summary}`,
   };
 }

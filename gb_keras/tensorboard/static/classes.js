@@ -206,6 +206,7 @@ export class Classes {
       this.#app.set({ page: answer.num_pages });
       return;
     }
+    this.#app.tellStep(answer.step);
     this.#showTable(answer);
     await this.#showRanking(query, limits, signal);
     await detail;

@@ -117,8 +117,11 @@ export class Compare {
     } catch {
       // A link that was cut: start as if nothing was chosen.
     }
-    if (!Array.isArray(keys)) return runs.slice(0, FIRST);
-    return runs.filter((run) => keys.includes(runKey(run.run)));
+    // The run that is being viewed comes first.
+    const { run: viewed } = this.#app;
+    const sorted = [viewed, ...runs.filter((run) => run.run !== viewed.run)];
+    if (!Array.isArray(keys)) return sorted.slice(0, FIRST);
+    return sorted.filter((run) => keys.includes(runKey(run.run)));
   }
 
   #visible() {
@@ -325,7 +328,7 @@ export class Compare {
           xaxis: name("x", column),
           yaxis: name("y", line),
           hovertemplate:
-            "step %{customdata[1]}<br>norm %{y:.3f}<br><b>%{customdata[0]:.3~%}</b> of the samples<extra>%{fullData.name}</extra>",
+            "step %{customdata[1]:,}<br>norm %{y:.3f}<br><b>%{customdata[0]:.3~%}</b> of the samples<extra>%{fullData.name}</extra>",
         });
       });
       return {
@@ -391,7 +394,7 @@ export class Compare {
       const used = within.length ? within : [0];
       const rows = used.map((index) => {
         const other = rebin(b.rows[nearestStep(b.series.steps, steps[index])], bins);
-        return a.rows[index].map((value, bin) => value - other[bin]);
+        return a.rows[index].map((value, bin) => 100 * (value - other[bin]));
       });
       return {
         data: [
@@ -401,7 +404,7 @@ export class Compare {
             bins,
             unit: "",
             hovertemplate:
-              "step %{x}<br>norm %{y:.3f}<br><b>%{z:+.3~%}</b> of the samples<extra></extra>",
+              "step %{x:,}<br>norm %{y:.3f}<br><b>%{z:+.3~f}</b> percentage points<extra></extra>",
           }),
         ],
         layout: {
@@ -410,8 +413,8 @@ export class Compare {
           yaxis: normAxis(look),
           coloraxis: differenceAxis(look, {
             rows,
-            title: "difference of shares",
-            tickformat: "+.0~%",
+            title: "difference, percentage points",
+            tickformat: "+.2~f",
           }),
         },
         summary: `Orange where ${shorten(a.run, 60)} has more of its samples than ${shorten(b.run, 60)}, blue where it has fewer.`,

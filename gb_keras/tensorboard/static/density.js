@@ -19,10 +19,11 @@ export function shares(values) {
 
 /**
  * What balancing makes of a density: each bin times its weight, scaled back to the same sum, since
- * the overall size of the weights is a matter of the learning rate.
+ * the overall size of the weights is a matter of the learning rate. Weights that were not written
+ * (null) change nothing.
  */
 export function balance(density, weights) {
-  const weighed = density.map((value, index) => (value ?? 0) * (weights[index] ?? 1));
+  const weighed = density.map((value, index) => (value ?? 0) * (weights?.[index] ?? 1));
   const total = sum(weighed);
   const scale = total > 0 ? sum(density) / total : 0;
   return weighed.map((value) => value * scale);
@@ -114,7 +115,7 @@ export function smooth(values, factor) {
   });
 }
 
-/** The part of a density below (or, with `above`, from) a norm. */
+/** The part of a density below a norm; 0 of an empty one. */
 export function partBelow(density, norm) {
   const total = sum(density);
   if (!(total > 0)) return 0;
@@ -124,4 +125,9 @@ export function partBelow(density, norm) {
     part += (density[bin] ?? 0) * Math.max(0, Math.min(1, end - bin));
   }
   return part / total;
+}
+
+/** The part of a density from a norm on; 0 of an empty one. */
+export function partFrom(density, norm) {
+  return partBelow([...density].reverse(), 1 - norm);
 }

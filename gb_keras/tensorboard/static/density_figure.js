@@ -1,8 +1,8 @@
 /** Densities over steps, before and after balancing, or what balancing changed. */
 
 import { normAxis, stepAxis, stepLines, subplotTitle } from "./charts.js";
-import { largest, partBelow } from "./density.js";
-import { percent } from "./format.js";
+import { largest, partBelow, partFrom } from "./density.js";
+import { integer, percent } from "./format.js";
 import { densityAxis, densityTrace, differenceAxis, differenceTrace } from "./heatmap.js";
 
 export const DENSITY_TITLES = {
@@ -85,8 +85,8 @@ function summarize(series) {
   const first = series.density[0];
   const last = series.density.at(-1);
   return (
-    `From step ${series.steps[0]} to ${series.steps.at(-1)}, the share of samples with a norm below 0.1 went from ` +
+    `From step ${integer(series.steps[0])} to ${integer(series.steps.at(-1))}, the share of samples with a norm below 0.1 went from ` +
     `${percent(partBelow(first, 0.1))} to ${percent(partBelow(last, 0.1))}, that of samples above 0.9 from ` +
-    `${percent(1 - partBelow(first, 0.9))} to ${percent(1 - partBelow(last, 0.9))}.`
+    `${percent(partFrom(first, 0.9))} to ${percent(partFrom(last, 0.9))}.`
   );
 }

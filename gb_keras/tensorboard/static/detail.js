@@ -205,7 +205,7 @@ export class ClassDetail {
           yaxis: `y${suffix}`,
           marker: { size: 4 },
           line: { color: colors.before, width: 2 },
-          hovertemplate: `step %{x}<br>${label} <b>%{y:,.5~g}</b><extra></extra>`,
+          hovertemplate: `step %{x:,}<br>${label} <b>%{y:,.5~g}</b><extra></extra>`,
         };
       });
       return {

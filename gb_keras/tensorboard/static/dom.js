@@ -69,6 +69,15 @@ export function shorten(text, length) {
   );
 }
 
+/** A file's name of these parts, without what some system or shell would not take. */
+export function fileName(...parts) {
+  const safe = (text) =>
+    Array.from(text.replace(/[^\p{L}\p{M}\p{N}._-]+/gu, "_").replace(/^[_.]+|_+$/g, ""))
+      .slice(0, 60)
+      .join("");
+  return ["gradient_balance", ...parts.map(safe).filter(Boolean)].join("-");
+}
+
 /** A labelled native select. Options are `{value, label}`; setting them keeps the chosen value. */
 export function select(testid, label, onchange, { wide = false } = {}) {
   const element = h("select", {

@@ -1,6 +1,7 @@
 /** Tables as files: what the current view shows, as CSV or JSON. */
 
 import { table } from "./api.js";
+import { fileName } from "./dom.js";
 
 /** Hand a text to the browser as a file. */
 function save(text, type, name) {
@@ -31,17 +32,6 @@ function toCsv(columns, rows) {
   );
 }
 
-function fileName(app, what, format) {
-  const safe = (text) =>
-    text
-      .replace(/[^a-z0-9._-]+/gi, "_")
-      .replace(/^_+|_+$/g, "")
-      .slice(0, 60);
-  const parts = ["gradient_balance", what];
-  if (what !== "compare") parts.push(safe(app.run.run), safe(app.statistic.name));
-  return `${parts.filter(Boolean).join("-")}.${format}`;
-}
-
 /** The views whose tables the page has itself; the others' come from the server. */
 const LOCAL = {
   compare(app) {
@@ -65,7 +55,7 @@ const LOCAL = {
           norm_from: bin / series.bins,
           norm_to: (bin + 1) / series.bins,
           density,
-          weight: series.weights[index][bin],
+          weight: series.weights[index]?.[bin],
         })),
       ),
     );
@@ -95,12 +85,12 @@ export async function downloadTable(app, format) {
     save(
       format === "csv" ? toCsv(columns, rows) : JSON.stringify(rows),
       type,
-      fileName(app, view, format),
+      `${fileName(view, ...app.fileParts())}.${format}`,
     );
     return;
   }
   const name = view === "classes" ? "classes" : "series";
   const parameters = { run: app.run.run, statistic: app.statistic.name, table: name, format };
   if (name === "classes") parameters.step = app.state.get("step");
-  save(await table(parameters), type, fileName(app, name, format));
+  save(await table(parameters), type, `${fileName(name, ...app.fileParts())}.${format}`);
 }

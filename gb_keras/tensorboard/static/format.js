@@ -16,7 +16,8 @@ export function short(value) {
 /** Two decimals, for columns of numbers of about the same size. */
 export function fixed(value) {
   if (!known(value)) return "–";
-  return (value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
+  const size = Math.abs(value).toFixed(2);
+  return (value < 0 && Number(size) > 0 ? "−" : "") + size;
 }
 
 function digits(size) {

@@ -72,7 +72,7 @@ export function densityTrace({
     z: values.map((row) => row.map((value) => (value === null ? null : map(value)))),
     customdata: values,
     coloraxis,
-    hovertemplate: `step %{x}<br>norm %{y:.3f}<br><b>%{customdata:,.4~g}</b> ${unit}<extra></extra>`,
+    hovertemplate: `step %{x:,}<br>norm %{y:.3f}<br><b>%{customdata:,.4~g}</b> ${unit}<extra></extra>`,
     hoverongaps: false,
     ...rest,
   };
@@ -115,7 +115,7 @@ export function differenceTrace({ steps, rows, bins, unit, coloraxis = "coloraxi
     y: centres(bins),
     z: values,
     coloraxis,
-    hovertemplate: `step %{x}<br>norm %{y:.3f}<br><b>%{z:+,.4~g}</b> ${unit}<extra></extra>`,
+    hovertemplate: `step %{x:,}<br>norm %{y:.3f}<br><b>%{z:+,.4~g}</b> ${unit}<extra></extra>`,
     hoverongaps: false,
     ...rest,
   };

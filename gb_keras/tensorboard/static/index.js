@@ -8,11 +8,12 @@ import { Chart, plotly } from "./charts.js";
 import { Classes } from "./classes.js";
 import { Compare } from "./compare.js";
 import { assignRunStyles } from "./colors.js";
-import { fill, h, select, shorten } from "./dom.js";
+import { fill, h, nameElement, select, shorten } from "./dom.js";
 import { downloadTable } from "./downloads.js";
+import { integer } from "./format.js";
 import { Health, countOf } from "./health.js";
 import { Host } from "./host.js";
-import { emptyState, errorState, problemBanner } from "./notices.js";
+import { emptyState, errorState, noticeBar, otherProblems } from "./notices.js";
 import { Overview } from "./overview.js";
 import { State, runKey } from "./state.js";
 
@@ -35,8 +36,10 @@ class App {
   #runsLoaded = false;
   #drawing = null; // AbortController of the drawing that runs
   #hostRuns = null;
+  #step = null; // the one that is shown, where the view has one
 
   constructor() {
+    Chart.parts = () => this.fileParts();
     this.#buildPage();
     this.host.watchTheme((dark) => {
       document.documentElement.classList.toggle("dark", dark);
@@ -146,7 +149,8 @@ class App {
       this.buttons,
       this.copy,
     );
-    this.banner = problemBanner();
+    this.notices = noticeBar();
+    this.problems = otherProblems();
     this.empty = emptyState();
     this.error = errorState(() => {
       this.error.hide();
@@ -167,11 +171,12 @@ class App {
     document.documentElement.lang = "en";
     document.body.append(
       h("header", { class: "top" }, tablist, this.toolbar, this.progress),
-      this.banner.element,
+      this.notices.element,
       this.error.element,
       this.empty,
       this.loading,
       this.panels,
+      this.problems.element,
       this.live,
     );
   }
@@ -272,13 +277,15 @@ class App {
       this.runs = runs;
       this.#runsLoaded = true;
       assignRunStyles(runs.filter((run) => run.statistics.length).map((run) => run.run));
-      this.banner.show(runs);
     }
     this.loading.hidden = true;
-    if (!this.#choose()) {
+    const found = this.#choose();
+    this.#tellProblems();
+    if (!found) {
       this.panels.hidden = true;
       this.toolbar.hidden = true;
       this.empty.hidden = false;
+      this.notices.show({ damage: [], step: [] });
       this.#showTabs();
       return "empty";
     }
@@ -286,6 +293,7 @@ class App {
     this.toolbar.hidden = false;
     this.panels.hidden = false;
     Chart.subject = `${this.run.run}\n${this.statistic.name}`;
+    this.#step = null;
     this.#showSelectors();
     const name = this.#showTabs();
     const view = this.views[name];
@@ -293,6 +301,7 @@ class App {
     this.#showBadge(signal);
     await view.update(signal);
     signal.throwIfAborted();
+    if (this.#step === null) this.notices.show({ step: [] });
     view.element.removeAttribute("aria-busy");
     return name;
   }
@@ -301,15 +310,53 @@ class App {
   #choose() {
     const usable = this.runs.filter((run) => run.statistics.length);
     const wanted = this.state.get("run");
-    const run = usable.find((each) => runKey(each.run) === wanted) ?? usable[0];
-    if (!run) return false;
+    const output = this.state.get("stat");
+    const run = usable.find((each) => runKey(each.run) === wanted) ?? usable[0] ?? null;
     const statistic =
-      run.statistics.find((each) => each.name === this.state.get("stat")) ?? run.statistics[0];
+      run?.statistics.find((each) => each.name === output) ?? run?.statistics[0] ?? null;
+    const missing = (what, name, key, shown) => {
+      if (!run || !name || name === key) return [];
+      const text = [`The ${what} “`, nameElement(name), "” is not there; “", nameElement(shown)];
+      return [[...text, "” is shown."]];
+    };
+    this.notices.show({
+      run: missing("run", wanted, run && runKey(run.run), run?.run),
+      output: missing("output", output, statistic?.name, statistic?.name),
+    });
     this.run = run;
     this.statistic = statistic;
+    if (!run) return false;
     // Kept, so that a run that appears later does not change what is shown, and links are complete.
     if (!wanted) this.state.set({ run: runKey(run.run) }, { silent: true });
     return true;
+  }
+
+  /** Problems of the run that is shown stand above it; those of others are there to be opened. */
+  #tellProblems() {
+    const own = this.runs.find((run) => run.run === this.run?.run);
+    this.notices.show({ problems: own?.problems ?? [] });
+    this.problems.show(this.runs.filter((run) => run !== own));
+    // Where no run can be shown, they may be why.
+    if (!this.run) this.problems.element.open = true;
+  }
+
+  /** Called by a view of one step: a link may have asked for one that is not kept. */
+  tellStep(shown) {
+    this.#step = shown;
+    const wanted = this.state.number("step");
+    this.notices.show({
+      step:
+        wanted === null || wanted === shown
+          ? []
+          : [`Step ${integer(wanted)} is not there; step ${integer(shown)} is shown.`],
+    });
+  }
+
+  /** What names of files tell beside what is in them. */
+  fileParts() {
+    if (this.state.get("view") === "compare") return [];
+    const step = this.#step === null ? [] : [`step_${this.#step}`];
+    return [this.run.run, this.statistic.name, ...step];
   }
 
   #showSelectors() {
@@ -349,6 +396,8 @@ class App {
         signal,
       );
       if (signal.aborted) return;
+      const damage = findings.filter(({ kind, severity }) => kind === "damaged" && severity !== "ok");
+      this.notices.show({ damage: damage.map(({ title, text }) => `${title}. ${text}`) });
       const { warning } = countOf(findings);
       this.badge.hidden = warning === 0;
       fill(

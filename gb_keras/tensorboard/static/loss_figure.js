@@ -3,7 +3,7 @@
 import { makeAxis, stepLines } from "./charts.js";
 import { seriesColors } from "./colors.js";
 import { smooth } from "./density.js";
-import { known, short } from "./format.js";
+import { integer, known, short } from "./format.js";
 
 const has = (values) => values?.some(known);
 
@@ -43,7 +43,7 @@ export function lossFigure(look, { series, factor, balanced, step }) {
       y: smooth(values, factor),
       customdata: values,
       line: { color, width: 2 },
-      hovertemplate: `step %{x}<br>%{fullData.name} <b>%{customdata:.5~g}</b>${factor > 0 ? "<br>smoothed %{y:.5~g}" : ""}<extra></extra>`,
+      hovertemplate: `%{fullData.name} <b>%{customdata:.5~g}</b>${factor > 0 ? ", smoothed %{y:.5~g}" : ""}<extra></extra>`,
     });
   };
   add("base loss", series.base_loss, colors.before);
@@ -60,7 +60,7 @@ export function lossFigure(look, { series, factor, balanced, step }) {
       yaxis: "y2",
       line: { color: colors.muted, width: 1.5, shape: "hv" },
       fill: "tozeroy",
-      hovertemplate: "step %{x}<br><b>%{y}</b> samples skipped<extra></extra>",
+      hovertemplate: "<b>%{y:,}</b> samples skipped<extra></extra>",
     });
   }
   const most = skipped ? Math.max(...series.skipped.map((value) => value ?? 0)) : 0;
@@ -70,8 +70,13 @@ export function lossFigure(look, { series, factor, balanced, step }) {
     layout: {
       showlegend: true,
       margin: { l: 60, r: 14, t: 30, b: 40 },
-      hovermode: "closest",
-      xaxis: makeAxis(look, "step", { anchor: skipped ? "y2" : "y", zeroline: false }),
+      hovermode: "x unified",
+      hoversubplots: "axis",
+      xaxis: makeAxis(look, "step", {
+        anchor: skipped ? "y2" : "y",
+        zeroline: false,
+        unifiedhovertitle: { text: "step %{x:,}" },
+      }),
       yaxis: makeAxis(look, "loss", {
         domain: skipped ? [0.34, 1] : [0, 1],
         zeroline: false,
@@ -90,6 +95,6 @@ export function lossFigure(look, { series, factor, balanced, step }) {
       shapes: stepLines(look, step),
       uirevision: "loss",
     },
-    summary: `The loss is ${short(last)} at step ${series.steps.at(-1)}; ${most ? `up to ${short(most)}` : "no"} samples were skipped.`,
+    summary: `The loss is ${short(last)} at step ${integer(series.steps.at(-1))}; ${most ? `up to ${short(most)}` : "no"} samples were skipped.`,
   };
 }

@@ -1,6 +1,7 @@
 /** What is shown when there is nothing to show: no data yet, an error, or problems with the data. */
 
 import { fill, h, nameElement } from "./dom.js";
+import { integer } from "./format.js";
 
 const EXAMPLE = `import gb_keras, keras
 
@@ -89,23 +90,47 @@ export function errorState(retry) {
   };
 }
 
-/** Messages of the server about runs that it could not read in full. */
-export function problemBanner() {
+/** What a person should know of what is shown: where it is not what a link asked for, or damaged. */
+export function noticeBar() {
   const list = h("ul");
   const element = h(
     "section",
-    { class: "banner", "data-testid": "problems", role: "status", hidden: true },
-    h("strong", {}, "Problems with the data"),
+    { class: "banner", "data-testid": "notices", role: "status", hidden: true },
+    list,
+  );
+  const notices = new Map();
+  return {
+    element,
+    /** @param {Object<string, Array>} changes by subject, the contents of each notice about it */
+    show(changes) {
+      for (const [subject, contents] of Object.entries(changes)) notices.set(subject, contents);
+      const items = [...notices.values()].flat().map((content) => h("li", {}, content));
+      element.hidden = items.length === 0;
+      // What says the same is left alone, so that it is not read out at each step of the slider.
+      const text = (nodes) => Array.from(nodes, (node) => node.textContent).join("\n");
+      if (text(items) !== text(list.children)) fill(list, items);
+    },
+  };
+}
+
+/** Messages of the server about the other runs that it could not read in full. */
+export function otherProblems() {
+  const title = h("summary");
+  const list = h("ul");
+  const element = h(
+    "details",
+    { class: "banner", "data-testid": "other-problems", hidden: true },
+    title,
     list,
   );
   return {
     element,
+    /** @param {Array<Object>} runs as the server lists them */
     show(runs) {
-      const entries = runs.flatMap((run) =>
-        (run.problems ?? []).map((text) => ({ run: run.run, text })),
-      );
+      const entries = runs.flatMap((run) => run.problems.map((text) => ({ run: run.run, text })));
       element.hidden = entries.length === 0;
-      const shown = entries.slice(0, 5);
+      title.textContent = `Problems with the data of other runs (${integer(entries.length)})`;
+      const shown = entries.slice(0, 50);
       fill(
         list,
         shown.map(({ run, text }) => h("li", {}, nameElement(run), ": ", text)),

@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { Chart, stepLines, theme } from "./charts.js";
-import { classHeatmap, quantileFigure } from "./class_figures.js";
-import { balance, indexOfStep, nearestStep, partBelow, sum } from "./density.js";
+import { bandsAndRowsFigure, classHeatmap } from "./class_figures.js";
+import { balance, indexOfStep, nearestStep, partBelow, partFrom, sum } from "./density.js";
 import { DENSITY_TITLES, densityFigure, stepAxes } from "./density_figure.js";
 import { fill, h, select } from "./dom.js";
 import { integer, percent, short } from "./format.js";
@@ -25,6 +25,7 @@ export class Overview {
   #series = null;
   #after = []; // densities after balancing, for each step
   #difference = [];
+  #balanced = false; // whether it can be shown what balancing did
   #rows = null; // classes in the order in which their chart shows them
   #marked = ""; // where the lines that mark the step stand
   #told = { key: "", step: "" }; // what the sentence is about
@@ -62,7 +63,8 @@ export class Overview {
       this.#choose(nearestStep(this.#series.steps, Number(point.x))),
     );
     this.byClass.on("click", (point) => {
-      const chosen = this.#rows?.[Math.round(point.y)];
+      // Beside the rows there may be curves.
+      const chosen = point.data.type === "heatmap" && this.#rows?.[Math.round(point.y)];
       if (chosen) this.#app.set({ view: "classes", class: chosen.class });
     });
     this.sentence = h("p", { class: "sentence", "data-testid": "sentence", "aria-live": "polite" });
@@ -207,9 +209,10 @@ export class Overview {
       return;
     }
     const index = indexOfStep(steps, state.number("step"));
+    this.#app.tellStep(steps[index]);
     this.slider.max = String(steps.length - 1);
     this.slider.value = String(index);
-    this.slider.setAttribute("aria-valuetext", `step ${steps[index]}`);
+    this.slider.setAttribute("aria-valuetext", `step ${integer(steps[index])}`);
     fill(
       this.value,
       integer(steps[index]),
@@ -217,18 +220,21 @@ export class Overview {
     );
     this.scale.set(SCALES, state.get("scale"));
     this.log.checked = state.get("plog") === "1";
+    // A damaged log may have no weights; the notice of its problems tells.
+    this.#balanced = statistic.balanced && series.weights.some(Boolean);
+    const alone = statistic.balanced ? "before (weights are missing)" : "as it is (not balanced)";
     this.mode.set(
-      statistic.balanced
+      this.#balanced
         ? [
             { value: "both", label: "before and after" },
             { value: "difference", label: "difference" },
             { value: "before", label: "before balancing" },
             { value: "after", label: "after balancing" },
           ]
-        : [{ value: "before", label: "as it is (not balanced)" }],
-      statistic.balanced ? state.get("mode") : "before",
+        : [{ value: "before", label: alone }],
+      this.#balanced ? state.get("mode") : "before",
     );
-    if (!this.mode.element.value) this.mode.element.value = statistic.balanced ? "both" : "before";
+    if (!this.mode.element.value) this.mode.element.value = this.#balanced ? "both" : "before";
     this.smoothSlider.value = state.get("smooth");
     this.smoothValue.textContent = Number(state.get("smooth")).toFixed(2);
     this.#showFacts(index);
@@ -254,17 +260,18 @@ export class Overview {
     const { statistic } = this.#app;
     const density = series.density[index];
     const after = this.#after[index];
-    const used = series.weights[index].filter((_, bin) => density[bin] > 0);
+    const used = series.weights[index]?.filter((_, bin) => density[bin] > 0) ?? [];
+    const unknown = statistic.balanced ? "not known" : "all 1";
     const change = (before, now) =>
-      statistic.balanced ? `${percent(before)} → ${percent(now)}` : percent(before);
+      this.#balanced ? `${percent(before)} → ${percent(now)}` : percent(before);
     const facts = [
       ["Easy, norm < 0.1", change(partBelow(density, 0.1), partBelow(after, 0.1))],
-      ["Hard, norm ≥ 0.9", change(1 - partBelow(density, 0.9), 1 - partBelow(after, 0.9))],
+      ["Hard, norm ≥ 0.9", change(partFrom(density, 0.9), partFrom(after, 0.9))],
       [
         "Weights",
-        statistic.balanced && used.length
+        this.#balanced && used.length
           ? `${short(Math.min(...used))} to ${short(Math.max(...used))}`
-          : "all 1",
+          : unknown,
       ],
       ["Samples per batch", short(sum(density))],
       ["Classes", integer(statistic.num_classes)],
@@ -322,7 +329,7 @@ export class Overview {
   async #drawProfile(index) {
     const { bins, density, weights, steps } = this.#series;
     const logarithmic = this.#app.state.get("plog") === "1";
-    const { balanced } = this.#app.statistic;
+    const balanced = this.#balanced;
     this.profile.setTitle(`At step ${integer(steps[index])}`);
     await this.profile.draw([this.#series, index, logarithmic, balanced], (look) =>
       profileFigure(look, {
@@ -351,15 +358,15 @@ export class Overview {
 
   async #drawClasses(step) {
     const chart = this.byClass;
-    if (step.quantiles) {
-      this.#rows = null;
-      chart.setTitle("Spread over classes at the chosen step");
-      chart.hint.textContent = `share of a class's samples at each norm, over ${integer(step.num_classes)} classes`;
-      await chart.draw([step], (look) => quantileFigure(look, step));
-      return;
-    }
+    const scale = this.#app.state.get("scale");
     const rows = [...step.rows].sort((a, b) => sum(a.density) - sum(b.density));
     this.#rows = rows;
+    if (step.quantiles) {
+      chart.setTitle("Spread over classes at the chosen step");
+      chart.hint.textContent = `${rows.length} of ${integer(step.num_classes)} have rows: chosen ones, and those with the most and the least gradient`;
+      await chart.draw([step, scale], (look) => bandsAndRowsFigure(look, { step, rows, scale }));
+      return;
+    }
     if (!rows.length) {
       chart.say("No class was written at this step.");
       return;
@@ -367,7 +374,6 @@ export class Overview {
     chart.setTitle("Classes at the chosen step");
     chart.hint.textContent =
       "share of each class's samples, most samples on top; click opens a class";
-    const scale = this.#app.state.get("scale");
     await chart.draw([step, scale], (look) => classHeatmap(look, { rows, bins: step.bins, scale }));
   }
 }

@@ -2,13 +2,13 @@
 
 import { makeAxis, normAxis } from "./charts.js";
 import { seriesColors } from "./colors.js";
-import { centres, largest, partBelow } from "./density.js";
+import { centres, largest, partBelow, partFrom } from "./density.js";
 import { percent } from "./format.js";
 
 /**
  * @param {Object} look the theme
- * @param {{bins: number, density: number[], after: number[], weights: number[], balanced: boolean,
- *     logarithmic: boolean}} options
+ * @param {{bins: number, density: number[], after: number[], weights: ?number[], balanced: boolean,
+ *     logarithmic: boolean}} options `weights` are null where they were not written
  */
 export function profileFigure(look, { bins, density, after, weights, balanced, logarithmic }) {
   const colors = seriesColors(look.dark);
@@ -22,7 +22,7 @@ export function profileFigure(look, { bins, density, after, weights, balanced, l
       y: density,
       width: 1 / bins,
       marker: { color: colors.before, opacity: 0.75, line: { width: 0 } },
-      hovertemplate: "norm %{x:.3f}<br><b>%{y:,.5~g}</b> samples per batch<extra></extra>",
+      hovertemplate: "<b>%{y:,.5~g}</b> samples per batch<extra></extra>",
     },
   ];
   if (balanced) {
@@ -34,21 +34,21 @@ export function profileFigure(look, { bins, density, after, weights, balanced, l
         x,
         y: after,
         line: { color: colors.after, width: 2, shape: "hvh" },
-        hovertemplate: "norm %{x:.3f}<br><b>%{y:,.5~g}</b> after balancing<extra></extra>",
+        hovertemplate: "<b>%{y:,.5~g}</b> after balancing<extra></extra>",
       },
       {
         type: "scatter",
         mode: "lines",
         name: "weight",
         x,
-        y: weights,
+        y: weights ?? [],
         yaxis: "y2",
         line: { color: colors.weight, width: 2, dash: "dot" },
-        hovertemplate: "norm %{x:.3f}<br>weight <b>%{y:.5~g}</b><extra></extra>",
+        hovertemplate: "weight <b>%{y:.5~g}</b><extra></extra>",
       },
     );
   }
-  const most = balanced ? Math.max(...weights, 1) : 1;
+  const most = balanced ? Math.max(...(weights ?? []), 1) : 1;
   return {
     data,
     layout: {
@@ -57,7 +57,9 @@ export function profileFigure(look, { bins, density, after, weights, balanced, l
       showlegend: true,
       // On a narrow card the legend would run below the mode bar.
       margin: { l: 52, r: balanced ? 46 : 14, t: look.width < 440 ? 48 : 30, b: 40 },
-      xaxis: normAxis(look),
+      // A thin bar or line is hard to hit: any place above or below it tells.
+      hovermode: "x unified",
+      xaxis: normAxis(look, "gradient norm", { unifiedhovertitle: { text: "norm %{x:.3f}" } }),
       yaxis: makeAxis(look, "samples per batch", {
         type: logarithmic ? "log" : "linear",
         range: logarithmic ? [Math.log10(top) - 3, Math.log10(top) + 0.1] : [0, top * 1.06],
@@ -74,6 +76,6 @@ export function profileFigure(look, { bins, density, after, weights, balanced, l
       }),
       uirevision: `${logarithmic}`,
     },
-    summary: `${percent(partBelow(density, 0.1))} of the samples have a norm below 0.1, ${percent(1 - partBelow(density, 0.9))} above 0.9.`,
+    summary: `${percent(partBelow(density, 0.1))} of the samples have a norm below 0.1, ${percent(partFrom(density, 0.9))} above 0.9.`,
   };
 }
