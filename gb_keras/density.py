@@ -32,8 +32,6 @@ INITIAL_NOISE_RATE = 0.05
 LEAST_NOISE_RATE, GREATEST_NOISE_RATE = 1e-4, 0.5
 # Share of a batch in the noise rate: slow enough that the model's own learning leads.
 NOISE_UPDATE_RATE = 0.02
-# How well a mistaken label agrees, as a share of what is typical of its class.
-WRONG_SHARE = 0.5
 
 
 def softmax_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
@@ -283,42 +281,23 @@ def bin_weights(
     return weights
 
 
-def typical_agreement(histogram_rows: tf.Tensor) -> tf.Tensor:
-    """How well the model agrees with the labels of a class, `1 - n` on average.
-
-    Args:
-        histogram_rows: Rows of the histogram, `(..., bins)`.
-
-    Returns:
-        Means in float32, `(...)`, in [0, 1]; 0 for an empty row.
-
-    Example:
-        >>> typical_agreement(tf.constant([[3.0, 1.0], [0.0, 0.0]])).numpy()
-        array([0.625, 0.   ], dtype=float32)
-    """
-    bins = histogram_rows.shape[-1]
-    middles = (tf.range(bins, dtype=tf.float32) + 0.5) / bins
-    sums = tf.linalg.matmul(
-        tf.reshape(histogram_rows, [-1, bins]), tf.stack([1.0 - middles, tf.ones(bins)], axis=1)
-    )
-    agreement, total = tf.unstack(sums, axis=1)
-    return tf.reshape(tf.math.divide_no_nan(agreement, total), tf.shape(histogram_rows)[:-1])
-
-
 def clean_probability(
-    norm: tf.Tensor, wrong_agreement: tf.Tensor | float, noise_rate: tf.Tensor | float
+    norm: tf.Tensor, log_prior: tf.Tensor | float, noise_rate: tf.Tensor | float
 ) -> tf.Tensor:
     """Probability that a label is right, from its gradient norm.
 
-    A right label agrees with the model by `1 - n`, which is `p_y`. A wrong one agrees by chance.
-    With `e` the share of wrong labels, Bayes' rule says
+    A right label agrees with the model by `1 - n`, which is `p_y`. A wrong one, drawn without a
+    look at the sample, agrees by the prior of its class, `pi_y`. With `e` the share of wrong
+    labels, Bayes' rule says
 
-        P(right | label) = (1 - e) (1 - n) / ((1 - e) (1 - n) + e a).
+        P(right | label) = (1 - e) (1 - n) / ((1 - e) (1 - n) + e pi_y).
+
+    The margin of the balanced loss makes `p_y` start at `pi_y` for each class. So no label is
+    doubted for the rarity of its class, only for what the model knows of the sample.
 
     Args:
         norm: Gradient norms `n`, float32, any shape; above 1 as 1.
-        wrong_agreement: `a`, how well a wrong label of the same class agrees, above 0, same shape
-            or a scalar; see `wrong_agreement`.
+        log_prior: `log(pi_y)` of each sample's label, float32, same shape or a scalar.
         noise_rate: `e`, in (0, 1).
 
     Returns:
@@ -329,33 +308,11 @@ def clean_probability(
         it knows better than its label does:
 
         >>> norm = tf.constant([0.9, 0.01, 0.9999])
-        >>> clean_probability(norm, 0.1, noise_rate=0.2).numpy().round(3).tolist()
+        >>> clean_probability(norm, tf.math.log(0.1), noise_rate=0.2).numpy().round(3).tolist()
         [0.8, 0.975, 0.004]
     """
     right = (1.0 - noise_rate) * tf.maximum(1.0 - norm, 0.0)
-    return right / (right + noise_rate * wrong_agreement)
-
-
-def wrong_agreement(log_prior: tf.Tensor | float, class_agreement: tf.Tensor) -> tf.Tensor:
-    """How well a wrong label agrees with the model: `max(pi_y, a_y / 2)`.
-
-    A label that was drawn blindly agrees by the prior of its class, `pi_y`. Where the model starts
-    it says just that, so no label is doubted for the rarity of its class. A label that was mistaken
-    for a similar one agrees by more, hence half of what is typical of its class, `a_y`, once the
-    model knows the class.
-
-    Args:
-        log_prior: `log(pi_y)` of each sample's label, float32, any shape or a scalar.
-        class_agreement: `a_y`, see `typical_agreement`, same shape.
-
-    Returns:
-        Agreements in float32, above 0, the shape of `class_agreement`.
-
-    Example:
-        >>> wrong_agreement(tf.math.log(0.1), tf.constant([0.0, 0.9])).numpy().round(2).tolist()
-        [0.1, 0.45]
-    """
-    return tf.maximum(tf.exp(log_prior), WRONG_SHARE * class_agreement)
+    return right / (right + noise_rate * tf.exp(log_prior))
 
 
 def floor_weights(norm: tf.Tensor, floor: float, noise_rate: tf.Tensor | float) -> tf.Tensor:

@@ -24,9 +24,6 @@ class Statistic(Protocol):
     def noise_rate(self) -> keras.Variable | float:
         """Estimated share of wrong labels, before the current batch."""
 
-    def rows_of(self, rows: tf.Tensor) -> tf.Tensor:
-        """Rows of the running histogram, before the current batch."""
-
     def update(
         self,
         counts: density.BatchCounts,
@@ -279,12 +276,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         if doubting:
             noise_rate = tf.convert_to_tensor(statistic.noise_rate)
             clean = density.clean_probability(
-                norm,
-                density.wrong_agreement(
-                    self._log_prior(margin, labels, logits.shape[-1]),
-                    density.typical_agreement(statistic.rows_of(labels)),
-                ),
-                noise_rate,
+                norm, self._log_prior(margin, labels, logits.shape[-1]), noise_rate
             )
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
@@ -404,9 +396,6 @@ class _CurrentBatch:
     """A statistic that has seen nothing but the batch at hand."""
 
     noise_rate = density.INITIAL_NOISE_RATE
-
-    def rows_of(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.zeros_like(rows, tf.float32)[..., tf.newaxis]
 
     def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
         return batch_counts

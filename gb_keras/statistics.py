@@ -144,17 +144,6 @@ class GradientDensity(keras.layers.Layer):
         total = sum_over_replicas(batch_counts)
         return self._class_counts + _in_shape(total, self._class_counts)
 
-    def rows_of(self, rows: tf.Tensor) -> tf.Tensor:
-        """Rows of the histogram before the current batch.
-
-        Args:
-            rows: Row of each sample, int32 in [0, num_classes), `(...)`.
-
-        Returns:
-            Rows in float32, `(..., bins)`.
-        """
-        return tf.gather(tf.convert_to_tensor(self._histogram), rows)
-
     def update(
         self,
         counts: density.BatchCounts,

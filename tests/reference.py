@@ -61,11 +61,8 @@ class Balance:
         if not self.noise_exponent and not self.norm_floor:
             return np.ones(len(labels))
         e, factors, doubts = self.noise_rate, [], []
-        middles = (np.arange(self.bins) + 0.5) / self.bins
         for n, label in zip(norm, labels, strict=True):
-            row = self.histogram[label]
-            typical = row @ (1 - middles) / row.sum() if row.any() else 0.0
-            chance = max(shares[label] / shares.sum(), typical / 2)
+            chance = shares[label] / shares.sum()
             clean = (1 - e) * (1 - n) / ((1 - e) * (1 - n) + e * chance)
             floor = self.norm_floor * max(0.0, 1 - e / 0.05)
             factors.append(clean**self.noise_exponent * max(0.0, 1 - floor / n))
