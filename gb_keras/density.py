@@ -32,6 +32,7 @@ INITIAL_NOISE_RATE = 0.05
 LEAST_NOISE_RATE, GREATEST_NOISE_RATE = 1e-4, 0.5
 # Share of a batch in the noise rate: slow enough that the model's own learning leads.
 NOISE_UPDATE_RATE = 0.02
+LEAST_TRUST = 0.005
 
 
 def softmax_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
@@ -313,6 +314,26 @@ def clean_probability(
     """
     right = (1.0 - noise_rate) * tf.maximum(1.0 - norm, 0.0)
     return right / (right + noise_rate * tf.exp(log_prior))
+
+
+def trust_weights(clean: tf.Tensor, exponent: float) -> tf.Tensor:
+    """Weight of a sample by the probability that its label is right.
+
+    Never 0: a rare class of which the model knows nothing yet looks like noise where most of its
+    labels are wrong. What little weight is left lets the model think again.
+
+    Args:
+        clean: Probabilities in [0, 1], float32, any shape.
+        exponent: How far doubt is turned into weight, at least 0.
+
+    Returns:
+        Weights in float32, in [0.005, 1], same shape.
+
+    Example:
+        >>> trust_weights(tf.constant([0.9, 0.5, 0.0]), exponent=2.0).numpy().round(3).tolist()
+        [0.81, 0.25, 0.005]
+    """
+    return tf.maximum(tf.pow(clean, exponent), LEAST_TRUST)
 
 
 def floor_weights(norm: tf.Tensor, floor: float, noise_rate: tf.Tensor | float) -> tf.Tensor:

@@ -72,7 +72,8 @@ class GradientBalancedLoss(keras.losses.Loss):
     still worth learning. Both show in the gradient of the loss with respect to the logits, so one
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
-        loss_i = w(b_i) * c_i ^ noise_exponent * max(0, 1 - f / n_i) * base(y_i, z_i + margin)
+        loss_i = w(b_i) * max(c_i ^ noise_exponent, 0.005) * max(0, 1 - f / n_i)
+                 * base(y_i, z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
         c_i    = probability that the label is right, given its norm and the noise rate
         f      = norm_floor * max(0, 1 - noise rate / 0.05)
@@ -294,7 +295,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         weights = tf.gather(weight_of_bin, bins)
         if doubting:
             if self.noise_exponent:
-                weights *= tf.pow(clean, self.noise_exponent)
+                weights *= density.trust_weights(clean, self.noise_exponent)
             if self.norm_floor:
                 weights *= density.floor_weights(norm, self.norm_floor, noise_rate)
         weights = tf.where(valid, weights, 1.0)
