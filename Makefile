@@ -35,8 +35,10 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup \
 		--override-ini filterwarnings=default
 
-bench: $(INSTALLED)  ## Step time and memory against plain Keras; cost of the TensorBoard page
-	$(BIN)/python -m benchmarks.overhead
+bench: $(INSTALLED)  ## Step time, memory, cost of the TensorBoard page; learning, the quick suite
+	$(BIN)/python -m benchmarks.overhead --pairs 31
 	$(BIN)/python -m benchmarks.dashboard
+	$(BIN)/python -m benchmarks.learning run --suite quick --seeds 3 --resume
+	$(BIN)/python -m benchmarks.learning report --suite quick
 
 .PHONY: help demo test lint test-minimum bench

@@ -112,7 +112,7 @@ def load(regime: Regime, seed: int) -> Task:
     Example:
         >>> task = load(Regime("digits", long_tail=10, noise=0.3), seed=0)
         >>> len(task.train), len(task.test), task.num_classes
-        (519, 360, 10)
+        (515, 360, 10)
     """
     require_name("data", regime.data, DATA)
     train, validation, test = DATA[regime.data](seed)

@@ -41,7 +41,8 @@ def outcome(ours: Sequence[float], peer: Sequence[float]) -> str:
     difference = np.asarray(ours, "float64") - np.asarray(peer, "float64")
     if len(difference) < 2 or not difference.any():
         return "tie"
-    if np.ptp(difference) == 0:
+    # Too equal for a test, which divides by their spread.
+    if np.ptp(difference) < 1e-9:
         return "win" if difference[0] > 0 else "loss"
     if scipy.stats.ttest_1samp(difference, 0.0).pvalue >= LEVEL:
         return "tie"

@@ -1,0 +1,184 @@
+"""The learning benchmark: regimes, records that survive, tests of significance, reports."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.learning import records, regimes, suites, tables, trial
+from benchmarks.learning.__main__ import app
+from benchmarks.learning.report import markdown, page
+from benchmarks.learning.significance import mean_and_error, outcome
+
+
+def test_a_task_is_long_tailed_and_noisy_in_training_alone():
+    regime = regimes.Regime("digits", long_tail=10, noise=0.3)
+    task, clean = regimes.load(regime, 1), regimes.load(dataclasses.replace(regime, noise=0), 1)
+    assert np.bincount(clean.train.labels)[[0, 9]].tolist() == [124, 12]
+    np.testing.assert_array_equal(task.train.images, clean.train.images)
+    assert (task.train.labels != clean.train.labels).mean() == pytest.approx(0.3, abs=0.001)
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(getattr(task, split).labels, getattr(clean, split).labels)
+    everything = [getattr(task, split) for split in ("train", "validation", "test")]
+    ids = [image.tobytes() for split in everything for image in split.images]
+    assert len(set(ids)) == len(ids)
+
+
+def test_equal_seeds_are_equal_tasks_and_others_are_not():
+    regime = regimes.REGIMES["digits-lt30"]
+    first, again, other = (regimes.load(regime, seed).train for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.images, again.images)
+    assert first.images.tobytes() != other.images.tobytes()
+
+
+def test_so_many_of_each_class():
+    task = regimes.load(regimes.Regime("digits", per_class=7), 0)
+    assert np.bincount(task.train.labels).tolist() == [7] * 10
+
+
+@pytest.mark.parametrize("left", [b'{"key": "b", "fi', b""], ids=["half", "whole"])
+def test_records_survive_an_interruption(tmp_path, left):
+    path = tmp_path / "records.jsonl"
+    records.append(path, {"key": "a"})
+    with path.open("ab") as file:
+        file.write(left)
+    assert [record["key"] for record in records.read([path])] == ["a"]
+    records.append(path, {"key": "b"})
+    assert [record["key"] for record in records.read([path])] == ["a", "b"]
+
+
+@pytest.mark.parametrize("line", ["no json\n", "[1]\n", '{"other": 1}\n'])
+def test_what_is_no_record_is_refused_with_its_place(tmp_path, line):
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"key": "a"}\n' + line)
+    with pytest.raises(ValueError, match="line 2 of"):
+        records.read([path])
+
+
+def test_a_trial_twice_is_refused(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"key": "a"}\n{"key": "a"}\n')
+    with pytest.raises(ValueError, match="each trial once"):
+        records.read([path])
+
+
+def test_outcomes_are_those_of_a_paired_t_test():
+    # Differences 1, 2, 3: t = 2 / (1 / sqrt(3)) = 3.46 with 2 degrees of freedom, p = 0.074.
+    assert outcome([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]) == "tie"
+    # Differences 2, 2.5, 3: t = 2.5 / (0.5 / sqrt(3)) = 8.66, p = 0.013.
+    assert outcome([3.0, 4.5, 6.0], [1.0, 2.0, 3.0]) == "win"
+    assert outcome([1.0, 2.0, 3.0], [3.0, 4.5, 6.0]) == "loss"
+    assert outcome([1.0], [0.0]) == "tie"
+    mean, error = mean_and_error([1.0, 2.0, 3.0, 6.0])
+    assert mean == 3.0
+    assert error == pytest.approx(np.sqrt(14 / 3) / 2)
+
+
+def record(method, seed, value, curve, regime="digits-lt30", nll=0.5):
+    values = dict.fromkeys(tables_metrics(), value) | {"negative_log_likelihood": nll}
+    return {
+        "key": f"{regime}/mlp/{method}/{seed}",
+        "regime": regime,
+        "network": "mlp",
+        "label": method,
+        "seed": seed,
+        "final": values,
+        "best": values,
+        "curves": {"balanced_accuracy": curve},
+    }
+
+
+def tables_metrics():
+    from gb_keras.stages.evaluate import METRICS
+
+    return METRICS
+
+
+MADE_UP = [
+    record("gradient_balanced", 0, 0.80, [0.5, 0.8], nll=0.4),
+    record("gradient_balanced", 1, 0.82, [0.6, 0.8], nll=0.4),
+    record("cross_entropy", 0, 0.70, [0.1, 0.5, 0.4]),
+    record("cross_entropy", 1, 0.72, [0.1, 0.5, 0.6]),
+    record("focal", 0, 0.90, [0.9]),
+    record("focal", 1, 0.92, [0.9]),
+]
+
+
+def test_goals_are_computed_from_the_records():
+    found = tables.results(MADE_UP)
+    assert found.methods == ["gradient_balanced", "cross_entropy", "focal"]
+    column = ("digits-lt30", "mlp")
+    assert found.outcome(column, "cross_entropy") == "win"
+    assert found.outcome(column, "focal") == "loss"
+    # The baseline is best at epochs 2 and 3; ours is as good at epochs 1 and 1.
+    assert tables.epochs_to_baseline_best(found, column, "gradient_balanced") == [(2, 1), (3, 1)]
+    assert tables.best_single_peer(found) == "focal"
+    reached = {goal.what: (goal.reached, goal.met) for goal in tables.goals(found)}
+    by_start = {what.split(",")[0]: value for what, value in reached.items()}
+    lost = by_start["regimes in which a peer is significantly better in balanced accuracy"]
+    assert lost == ("1 of 1: digits-lt30 (mlp) to focal", False)
+    assert by_start["mean advantage over focal"] == ("-10.0 points over 1 regimes", False)
+    assert by_start["mean advantage over cross_entropy"] == ("+10.0 points over 1 regimes", True)
+    assert by_start["epochs to the best of cross_entropy"] == (
+        "2.5 times fewer over 2 runs, of which 0 never got there",
+        False,
+    )
+
+
+def test_reports_show_every_method_and_mark_who_is_better():
+    text, html = markdown(tables.results(MADE_UP)), page(tables.results(MADE_UP))
+    assert "| gradient_balanced | 81.0 ± 1.0 |" in text
+    assert "| focal | **91.0 ± 1.0 !** |" in text
+    assert html.count("<svg") == 3
+    for method in ("gradient_balanced", "cross_entropy", "focal"):
+        assert method in html
+
+
+@pytest.mark.parametrize("suite", suites.names())
+def test_suites_hold_each_trial_once(suite):
+    keys = [each.key for each in suites.trials(suite, 2)]
+    assert len(set(keys)) == len(keys)
+    assert {key.rsplit("/", 1)[1] for key in keys} == {"0", "1"}
+
+
+def test_wrong_options_of_a_loss_are_refused():
+    wrong = trial.Trial("digits", "mlp", "focal", 0, (("gama", 1.0),))
+    with pytest.raises(ValueError, match="gama"):
+        trial.run(wrong)
+
+
+def test_a_suite_runs_goes_on_and_is_reported(tmp_path, monkeypatch):
+    short = dataclasses.replace(regimes.REGIMES["digits-lt30"], epochs=2)
+    monkeypatch.setitem(regimes.REGIMES, "digits-lt30", short)
+    methods = ("cross_entropy", "square_root_resampling", "ldam_drw", "gradient_balanced")
+
+    def few(seed):
+        return [trial.Trial("digits-lt30", "mlp", method, seed) for method in methods]
+
+    monkeypatch.setitem(suites._SUITES, "quick", few)
+    path = tmp_path / "quick.jsonl"
+    arguments = ["run", "--suite", "quick", "--seeds", "1", "--jobs", "1"]
+    arguments += ["--results", str(tmp_path)]
+    runner = CliRunner()
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["method"] for line in lines] == list(methods)
+    for line in lines:
+        found = json.loads(line)
+        assert 0.2 < found["final"]["balanced_accuracy"] <= 1
+        assert all(len(curve) == 2 for curve in found["curves"].values())
+        assert found["seconds"] > 0
+    assert runner.invoke(app, arguments).exit_code == 2
+    # One is missing: only that one is run, to the same result.
+    path.write_text("\n".join(lines[:3]) + "\n")
+    assert runner.invoke(app, [*arguments, "--resume"]).exit_code == 0
+    again = path.read_text().splitlines()
+    assert again[:3] == lines[:3]
+    assert json.loads(again[3])["final"] == json.loads(lines[3])["final"]
+    reported = runner.invoke(app, ["report", "--results", str(tmp_path)])
+    assert reported.exit_code == 0, reported.output
+    assert "square_root_resampling" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "report.html").exists()
