@@ -66,14 +66,26 @@ def markdown(found: Results) -> str:
     Args:
         found: What to report.
     """
-    lines = ["| goal | wanted | reached | |", "|---|---|---|---|"]
-    for goal in goals(found):
-        lines.append(
-            f"| {goal.what} | {goal.wanted} | {goal.reached} | {'yes' if goal.met else '**no**'} |"
-        )
+    lines = goal_table(found)
     for metric in _METRICS:
         lines += ["", f"### {_METRICS[metric][0]}", "", *table(found, metric)]
     return "\n".join([*lines, "", _LEGEND, ""])
+
+
+def goal_table(found: Results) -> list[str]:
+    """The goals as the lines of a Markdown table.
+
+    Args:
+        found: What to report.
+    """
+    return [
+        "| goal | wanted | reached | |",
+        "|---|---|---|---|",
+        *(
+            f"| {goal.what} | {goal.wanted} | {goal.reached} | {'yes' if goal.met else '**no**'} |"
+            for goal in goals(found)
+        ),
+    ]
 
 
 def table(found: Results, metric: str) -> list[str]:
@@ -244,8 +256,7 @@ def _curves(found: Results, compared: list[str]) -> Figure:
                     )
             axes.set_title(_heading(column))
         _legend(figure, grid)
-        figure.supxlabel("epoch", fontsize=10)
-        figure.supylabel("balanced accuracy in validation, %", fontsize=10)
+        figure.supylabel("balanced accuracy in validation, %, by epoch", fontsize=10)
     return figure
 
 
