@@ -61,6 +61,9 @@ def _run(trial: Trial, jobs: int) -> tuple[Trial, dict[str, Any] | None, str]:
 @functools.cache
 def _share_cores(jobs: int) -> None:
     """Give each worker its part of the cores, before its first operation."""
+    if jobs == 1:
+        # That one runs in this process, which may have computed something already.
+        return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
