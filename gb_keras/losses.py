@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from gb_keras import base_loss, density
+from gb_keras import base_loss, density, trust
 
 
 class Statistic(Protocol):
@@ -81,10 +81,10 @@ class GradientBalancedLoss(keras.losses.Loss):
 
     with `z` the logits, `n_i` the gradient norm `||dl/dz||_1 / 2` and `b_i` its bin. The noise rate
     is estimated while training, from the norms alone. The weights are constants in the backward
-    pass. In a `GradientBalancedModel` the statistic runs over all
-    training batches and the validation loss is the base loss. In a plain `keras.Model`, or called
-    by itself, the statistic is of the batch at hand only, kept nowhere; that is then also how a
-    plain model's `val_loss` is computed.
+    pass. In a `GradientBalancedModel` the statistic runs over all training batches and the
+    validation loss is the base loss. In a plain `keras.Model`, or called by itself, the statistic
+    is of the batch at hand only, kept nowhere; that is then also how a plain model's `val_loss` is
+    computed.
 
     Corners, with noise exponent 0 and norm floor 0: density exponent 0 and strength 0 is the base
     loss; density exponent 1, strength 0, momentum 0 and no cap is GHM-C; density exponent 0 and
@@ -271,18 +271,17 @@ class GradientBalancedLoss(keras.losses.Loss):
         valid = tf.math.is_finite(norm + tf.cast(losses, tf.float32))
         if active is not None:
             valid &= active
-        included = tf.cast(valid, tf.float32)
         doubting = (self.noise_exponent or self.norm_floor) and not self.base.multi_label
         num_clean = None
         if doubting:
             noise_rate = tf.convert_to_tensor(statistic.noise_rate)
-            clean = density.clean_probability(
+            clean = trust.clean_probability(
                 norm, self._log_prior(margin, labels, logits.shape[-1]), noise_rate
             )
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
         running_density, batch_density = statistic.update(
-            density.count_batch(rows, bins, included, num_rows, self.bins),
+            density.count_batch(rows, bins, tf.cast(valid, tf.float32), num_rows, self.bins),
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
             class_mass=lambda: self._class_mass(gradient, rows, norm, valid),
@@ -295,9 +294,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         weights = tf.gather(weight_of_bin, bins)
         if doubting:
             if self.noise_exponent:
-                weights *= density.trust_weights(clean, self.noise_exponent)
+                weights *= trust.trust_weights(clean, self.noise_exponent)
             if self.norm_floor:
-                weights *= density.floor_weights(norm, self.norm_floor, noise_rate)
+                weights *= trust.floor_weights(norm, self.norm_floor, noise_rate)
         weights = tf.where(valid, weights, 1.0)
         balanced = _with_gradient(
             logits, tf.cast(weights, self.dtype), losses, gradient, self.base.multi_label
@@ -396,7 +395,7 @@ class _GivenLosses(keras.losses.Loss):
 class _CurrentBatch:
     """A statistic that has seen nothing but the batch at hand."""
 
-    noise_rate = density.INITIAL_NOISE_RATE
+    noise_rate = trust.INITIAL_NOISE_RATE
 
     def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
         return batch_counts

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gb_keras import density
+from gb_keras import density, trust
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -87,7 +87,7 @@ class GradientDensity(keras.layers.Layer):
         self._num_updates = add("num_updates", (), "float32")
         self._num_skipped = add("num_skipped", (), "int64")
         self._noise_rate = add(
-            "noise_rate", (), "float32", keras.initializers.Constant(density.INITIAL_NOISE_RATE)
+            "noise_rate", (), "float32", keras.initializers.Constant(trust.INITIAL_NOISE_RATE)
         )
         self.built = True
         if self.mass is not None:
@@ -182,7 +182,7 @@ class GradientDensity(keras.layers.Layer):
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
         if clean:
             self._noise_rate.assign(
-                density.updated_noise_rate(
+                trust.updated_noise_rate(
                     tf.convert_to_tensor(self._noise_rate), clean[0], num_valid
                 )
             )

@@ -16,7 +16,7 @@ ROOT = Path(gb_keras.__file__).parent
 # From the ground up. A module imports from lower floors only; within `data` and `stages`, whose
 # files are many, from its own floor too, where the next test forbids circles.
 FLOORS = (
-    ("names", "density", "normalized_dense"),
+    ("names", "density", "trust", "normalized_dense"),
     ("statistics", "base_loss", "reweighting"),
     ("losses", "metrics", "robust_losses", "online_losses"),
     ("balance", "baselines"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.pipeline import load_split
-from gb_keras.data.views import long_tail_indices, noisy_labels
+from gb_keras.data.views import drawn_indices, long_tail_indices, noisy_labels
 from gb_keras.names import require_name
 from gb_keras.stages.prepare import prepare
 
@@ -119,7 +119,7 @@ def load(regime: Regime, seed: int) -> Task:
     num_classes = int(train.labels.max()) + 1
     generator = np.random.default_rng(seed)
     if regime.per_class is not None:
-        train = train.at(_first_of_each(train.labels, regime.per_class, generator))
+        train = train.at(drawn_indices(train.labels, [regime.per_class] * num_classes, generator))
     train = train.at(long_tail_indices(train.labels, num_classes, regime.long_tail, seed))
     labels = noisy_labels(train.labels, num_classes, regime.noise, seed)
     labels = pair_noise(labels, num_classes, regime.pair_noise, generator)
@@ -153,17 +153,6 @@ def pair_noise(
         of_class = generator.permutation(np.flatnonzero(labels == index))
         noisy[of_class[: round(fraction * len(of_class))]] = (index + 1) % num_classes
     return noisy
-
-
-def _first_of_each(
-    labels: np.ndarray, per_class: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Positions of a number of samples of each class, drawn at random."""
-    order = generator.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
-    return np.sort(order[rank < per_class])
 
 
 def _embedded(make: Callable, seed: int) -> tuple[Split, Split, Split]:

@@ -129,8 +129,8 @@ def cells(found: Results, metric: str) -> list[list[dict[str, Any]]]:
             text = look.UNKNOWN if mean is None else write_number(mean[0])
             if mean is not None and mean[1] is not None:
                 text += f" ± {write_number(mean[1])}"
-            outcome = None if label == OURS else found.outcome(column, label, "balanced_accuracy")
-            marked = outcome if metric == "balanced_accuracy" else None
+            tested = metric == "balanced_accuracy" and label != OURS
+            marked = found.outcome(column, label) if tested else None
             row.append(
                 {
                     "text": f"{text} {_MARK[marked]}".strip(),

@@ -142,14 +142,13 @@ def goals(results: Results) -> list[Goal]:
         for peer in peers
         if results.outcome(column, peer) == "loss"
     ]
-    columns_lost = {each.split(" to ")[0] for each in lost}
+    num_lost = len({each.split(" to ")[0] for each in lost})
     found.append(
-        Goal(
+        _none(
             "regimes in which a peer is significantly better in balanced accuracy",
-            "0",
-            f"{len(columns_lost)} of {len(results.columns)}"
-            + (f": {'; '.join(lost)}" if lost else ""),
-            not lost,
+            results,
+            num_lost,
+            lost,
         )
     )
     best = best_single_peer(results)
@@ -170,23 +169,19 @@ def goals(results: Results) -> list[Goal]:
         ("expected_calibration_error", "expected calibration error"),
     ):
         worse = [
-            column
+            f"{column[0]} ({column[1]})"
             for column in results.columns
             if BASELINE in peers and results.outcome(column, BASELINE, metric) == "win"
         ]
-        found.append(
-            Goal(
-                f"regimes with a significantly higher {name} than {BASELINE}",
-                "0",
-                f"{len(worse)} of {len(results.columns)}"
-                + (
-                    f": {'; '.join(f'{regime} ({network})' for regime, network in worse)}"
-                    * bool(worse)
-                ),
-                not worse,
-            )
-        )
+        what = f"regimes with a significantly higher {name} than {BASELINE}"
+        found.append(_none(what, results, len(worse), worse))
     return found
+
+
+def _none(what: str, results: Results, number: int, which: list[str]) -> Goal:
+    """The goal that there be no such regime."""
+    named = f": {'; '.join(which)}" if which else ""
+    return Goal(what, "0", f"{number} of {len(results.columns)}{named}", not which)
 
 
 def _advantage(

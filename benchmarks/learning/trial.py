@@ -1,7 +1,6 @@
 """One trial: one method trains one network on one task, and is measured."""
 
 import dataclasses
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -122,7 +121,7 @@ def run(trial: Trial) -> dict[str, Any]:
         "best_epoch": watch.best_epoch,
         "seconds": round(seconds, 2),
         "peak_mib": round(peak_mib()),
-        "versions": {**versions(), "keras": keras.__version__, "tensorflow": tf.__version__},
+        "versions": {**versions(), "keras": keras.__version__},
         "machine": f"{platform.machine()}, {tf.config.threading.get_intra_op_parallelism_threads()}"
         " threads",
     }
@@ -140,9 +139,8 @@ def _method(trial: Trial, counts: np.ndarray, epochs: int) -> methods.Method:
             f"Expected options of {trial.method}'s loss, among {', '.join(config)}. Received: "
             f"{', '.join(sorted(unknown))}."
         )
-    # Through JSON, since the configuration may hold parts of the loss itself.
-    options = json.loads(json.dumps(dict(trial.options)))
-    return dataclasses.replace(method, loss=type(method.loss).from_config({**config, **options}))
+    config |= dict(trial.options)
+    return dataclasses.replace(method, loss=type(method.loss).from_config(config))
 
 
 def _model(network: str, task: regimes.Task, method: methods.Method, num_steps: int) -> keras.Model:
@@ -211,7 +209,7 @@ class _Watch(keras.callbacks.Callback):
     def __init__(self, task: regimes.Task, counts: np.ndarray):
         super().__init__()
         self._task = task
-        self._counts = counts.tolist()
+        self._shot_of_class = shots(counts.tolist(), many=MANY_SHOT, few=FEW_SHOT)
         self.curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self.best: dict[str, Any] = {}
         self.best_epoch = 0
@@ -223,31 +221,21 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         start = time.perf_counter()
-        values = self._validation()
         highest = max(self.curves["balanced_accuracy"], default=-1.0)
-        for name, value in zip(CURVES, values, strict=True):
-            self.curves[name].append(round(float(value), 5))
-        if self.curves["balanced_accuracy"][-1] > highest:
+        found = self._metrics(self._task.validation)
+        for name in CURVES:
+            self.curves[name].append(found[name])
+        if found["balanced_accuracy"] > highest:
             self.best, self.best_epoch = self.metrics(), epoch + 1
         self.seconds += time.perf_counter() - start
 
     def metrics(self) -> dict[str, Any]:
         """All metrics on the test split."""
-        labels, logits = self._task.test.labels, self._predict(self._task.test.images)
-        shot_of_class = shots(self._counts, many=MANY_SHOT, few=FEW_SHOT)
-        found = metrics(labels, logits, shot_of_class)
-        return {name: None if value is None else round(value, 5) for name, value in found.items()}
+        return self._metrics(self._task.test)
 
-    def _validation(self) -> tuple[float, float, float]:
-        """Accuracy, balanced accuracy and negative log likelihood on the validation split."""
-        labels = self._task.validation.labels
-        logits = self._predict(self._task.validation.images).astype("float64")
-        logits -= logits.max(axis=1, keepdims=True)
-        log_likelihood = logits[np.arange(len(labels)), labels] - np.log(np.exp(logits).sum(axis=1))
-        right = logits.argmax(axis=1) == labels
-        counts = np.bincount(labels, minlength=self._task.num_classes)
-        recall = np.bincount(labels, right, self._task.num_classes)[counts > 0] / counts[counts > 0]
-        return right.mean(), recall.mean(), -log_likelihood.mean()
+    def _metrics(self, split: regimes.Split) -> dict[str, Any]:
+        found = metrics(split.labels, self._predict(split.images), self._shot_of_class)
+        return {name: None if value is None else round(value, 5) for name, value in found.items()}
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         parts = np.split(images, range(512, len(images), 512))

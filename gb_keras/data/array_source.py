@@ -1,10 +1,10 @@
 """The small real data sets that come with Python packages, so nothing is downloaded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from gb_keras.data.source import Example
+from gb_keras.data.source import Example, grey_as_rgb
 
 
 class ArraySource:
@@ -27,7 +27,7 @@ class ArraySource:
     def examples(self, split: str) -> Iterator[Example]:
         """Every image, in the order of the array (all belong to `"train"`)."""
         for index, (image, label) in enumerate(zip(self._images, self._labels, strict=True)):
-            yield Example(f"{self.name}/{index:05d}", int(label), _rgb(image))
+            yield Example(f"{self.name}/{index:05d}", int(label), grey_as_rgb(image))
 
 
 def digits() -> ArraySource:
@@ -58,7 +58,3 @@ def mnist5k() -> ArraySource:
 
     pixels, labels = mnist_data()
     return ArraySource("mnist5k", pixels.reshape(-1, 28, 28).astype(np.uint8), labels)
-
-
-def _rgb(image: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: np.repeat(image[..., np.newaxis], 3, axis=-1)

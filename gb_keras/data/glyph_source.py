@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from gb_keras.data import fonts_cjk, fonts_latin
 from gb_keras.data.font_file import covered, draw_glyphs
 from gb_keras.data.font_search import find_fonts, font_directories
-from gb_keras.data.source import Example
+from gb_keras.data.source import Example, grey_as_rgb
 
 LETTERS_AND_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -73,7 +73,7 @@ class GlyphSource:
     def examples(self, split: str) -> Iterator[Example]:
         """Every picture of a split, font by font."""
         for name, label, image in self._drawn[split]:
-            yield Example(f"{name}/{self.classes[label]}", label, _rgb(image))
+            yield Example(f"{name}/{self.classes[label]}", label, grey_as_rgb(image))
 
     @functools.cached_property
     def _drawn(self) -> dict[str, list[tuple[str, int, np.ndarray]]]:
@@ -148,7 +148,3 @@ def common_characters() -> str:
 
 def _in(character: str, encoding: str) -> bool:
     return bool(character.encode(encoding, "ignore"))
-
-
-def _rgb(image: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: np.repeat(image[..., np.newaxis], 3, axis=-1)

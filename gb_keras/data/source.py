@@ -24,6 +24,19 @@ class Example:
     load: Callable[[], np.ndarray]
 
 
+def grey_as_rgb(image: np.ndarray) -> Callable[[], np.ndarray]:
+    """What loads a grey image that is in memory, for `Example.load`.
+
+    Args:
+        image: Grey values, uint8, `(height, width)`.
+
+    Example:
+        >>> grey_as_rgb(np.zeros((2, 4), np.uint8))().shape
+        (2, 4, 3)
+    """
+    return lambda: np.repeat(image[..., np.newaxis], 3, axis=-1)
+
+
 class Source(Protocol):
     """A readable data set.
 

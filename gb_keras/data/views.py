@@ -66,12 +66,32 @@ def long_tail_indices(labels: np.ndarray, num_classes: int, factor: float, seed:
     """
     labels = np.asarray(labels)
     kept_counts = long_tail_counts(np.bincount(labels, minlength=num_classes), factor)
-    generator = np.random.default_rng(seed)
-    kept = [
+    return drawn_indices(labels, kept_counts, np.random.default_rng(seed))
+
+
+def drawn_indices(
+    labels: np.ndarray, counts: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Samples of each class, drawn at random.
+
+    Args:
+        labels: Class indices, int, shape `(num_samples,)`.
+        counts: How many of each class, or all that it has where those are fewer.
+        generator: Source of the draw.
+
+    Returns:
+        Ascending positions in `labels`, int64.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 1])
+        >>> labels[drawn_indices(labels, [2, 2], np.random.default_rng(0))].tolist()
+        [0, 0, 1]
+    """
+    drawn = [
         generator.permutation(np.flatnonzero(labels == index))[:count]
-        for index, count in enumerate(kept_counts)
+        for index, count in enumerate(counts)
     ]
-    return np.sort(np.concatenate(kept))
+    return np.sort(np.concatenate(drawn))
 
 
 def noisy_labels(labels: np.ndarray, num_classes: int, fraction: float, seed: int) -> np.ndarray:

@@ -162,7 +162,7 @@ def measure(
     roc, class_auc = _roc(labels, np.exp(log_probabilities), present)
     calibration = _calibration(labels, logits)
     return {
-        "metrics": metrics(labels, logits, shot_of_class),
+        "metrics": _metrics(labels, log_probabilities, recall, f1, calibration, shot_of_class),
         "per_class": _per_class(
             class_names, train_counts, test_counts, recall, precision, f1, class_auc
         ),
@@ -205,13 +205,26 @@ def metrics(
         labels, predicted, labels=classes, zero_division=0
     )
     recall, f1 = (np.where(support > 0, each, np.nan) for each in (recall, f1))
+    calibration = _calibration(labels, logits)
+    return _metrics(labels, log_probabilities, recall, f1, calibration, shot_of_class)
+
+
+def _metrics(
+    labels: np.ndarray,
+    log_probabilities: np.ndarray,
+    recall: np.ndarray,
+    f1: np.ndarray,
+    calibration: ExpectedCalibrationError,
+    shot_of_class: Sequence[str],
+) -> dict[str, float | None]:
+    """`METRICS`, from recall and F1 of each class (NaN where it has no example)."""
     values = [
-        sklearn.metrics.accuracy_score(labels, predicted),
+        sklearn.metrics.accuracy_score(labels, log_probabilities.argmax(axis=1)),
         _mean(recall),
         _mean(f1),
         *(_mean(recall[np.array(shot_of_class) == shot]) for shot in SHOTS),
         -log_probabilities[np.arange(len(labels)), labels].mean(),
-        _calibration(labels, logits).result(),
+        calibration.result(),
     ]
     return dict(zip(METRICS, map(_number, values), strict=True))
 
