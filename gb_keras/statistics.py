@@ -202,10 +202,13 @@ class GradientDensity(keras.layers.Layer):
     def load_own_variables(self, store: Any) -> None:
         """Read the state. A file of a plain model holds none: the statistic then starts anew.
 
+        One of a model from before labels were doubted has no noise rate, which then starts anew.
+
         Raises:
             ValueError: The stored histogram has another shape than this model's.
         """
-        if not store.keys():
+        stored_names = set(store.keys())
+        if not stored_names:
             return
         stored = store["histogram"].shape
         if not self.built:
@@ -217,7 +220,8 @@ class GradientDensity(keras.layers.Layer):
                 "the same `bins` and number of classes as the one that was saved."
             )
         for name in _STATE_NAMES:
-            getattr(self, f"_{name}").assign(store[name][()])
+            if name != "noise_rate" or name in stored_names:
+                getattr(self, f"_{name}").assign(store[name][()])
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this layer."""

@@ -345,3 +345,19 @@ def test_every_base_loss_comes_back_from_a_saved_model(base, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.loss.get_config() == model.loss.get_config()
     assert type(loaded.loss.base.loss) is type(model.loss.base.loss)
+
+
+def test_a_statistic_from_before_there_was_a_noise_rate_is_read():
+    model = gb_keras.GradientBalancedModel.from_model(functional())
+    model.compile("sgd", gb_keras.GradientBalancedLoss())
+    model.fit(FEATURES, LABELS, verbose=0)
+    statistic, store = model.gradient_density, {}
+    statistic.save_own_variables(store)
+    del store["noise_rate"]
+    again = gb_keras.GradientDensity(statistic.bins, statistic.momentum)
+    again.load_own_variables(store)
+    np.testing.assert_array_equal(again.histogram.numpy(), statistic.histogram.numpy())
+    assert float(again.noise_rate.numpy()) == pytest.approx(0.05)
+    del store["histogram"]
+    with pytest.raises(KeyError):
+        again.load_own_variables(store)
