@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO := runs/demo
+# A folder of its own for each run, so that none reports what older code has learned.
+LEARNED := runs/bench/$(shell date +%Y-%m-%d-%H-%M-%S)
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,7 +40,7 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 bench: $(INSTALLED)  ## Step time, memory, cost of the TensorBoard page; learning, the quick suite
 	$(BIN)/python -m benchmarks.overhead --pairs 31
 	$(BIN)/python -m benchmarks.dashboard
-	$(BIN)/python -m benchmarks.learning run --suite quick --seeds 3 --resume
-	$(BIN)/python -m benchmarks.learning report --suite quick
+	$(BIN)/python -m benchmarks.learning run --suite quick --seeds 3 --results $(LEARNED)
+	$(BIN)/python -m benchmarks.learning report --suite quick --results $(LEARNED)
 
 .PHONY: help demo test lint test-minimum bench

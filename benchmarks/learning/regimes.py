@@ -66,7 +66,8 @@ class Regime:
         pair_noise: Share of each class's labels changed to the next class, the last one's to the
             first: asymmetric noise, which always speaks for the same wrong class.
         per_class: Images of each class to keep before all else, or None for all.
-        epochs: Passes over the training split.
+        epochs: Passes over the training split of an MLP; a CNN, which learns sooner and takes
+            longer for each, makes less (see `trial.EPOCHS`).
     """
 
     data: str

@@ -1,7 +1,7 @@
 """The report of a comparison, from records alone: Markdown, a page, pictures."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from benchmarks.learning import records
 from benchmarks.learning.suites import BASELINE, OURS
-from benchmarks.learning.tables import Results, best_single_peer, goals, results
+from benchmarks.learning.tables import Results, best_single_peer, goals, results, tuned_results
 from gb_keras.metrics import SHOTS
 from gb_keras.stages import files
 from gb_keras.stages import report_figure as look
@@ -35,28 +34,32 @@ _LEGEND = (
 )
 
 
-def write(paths: Sequence[str | os.PathLike], folder: str | os.PathLike) -> str:
-    """Write `report.md` and `report.html`.
+def write(
+    records: Sequence[Mapping[str, Any]], path: str | os.PathLike, tuned: bool = False
+) -> str:
+    """Write a report as Markdown and as a page.
 
     Args:
-        paths: Files of records.
-        folder: Where to write; reports that are there are replaced.
+        records: Records, of our method and of its peers.
+        path: Where to write, without `.md` and `.html`; reports that are there are replaced.
+        tuned: Whether to show of each method the setting that is best in validation, instead of
+            each setting by itself.
 
     Returns:
         The Markdown.
 
     Raises:
-        ValueError: There is nothing to report, or a file holds something else than records.
+        ValueError: There are no records of our method.
     """
-    found = results(records.read(paths))
+    found = tuned_results(records) if tuned else results(records)
     if OURS not in found.methods:
         raise ValueError(
-            f"Expected records of {OURS} and its peers. Received {len(found.cells)} cells in "
-            f"{[os.fspath(path) for path in paths]}. Run a suite first."
+            f"Expected records of {OURS} and its peers. Received records of: "
+            f"{', '.join(found.methods)}. Run a suite to its end first."
         )
     text = markdown(found)
-    files.write_text(Path(folder) / "report.md", text)
-    files.write_text(Path(folder) / "report.html", page(found))
+    files.write_text(f"{os.fspath(path)}.md", text)
+    files.write_text(f"{os.fspath(path)}.html", page(found))
     return text
 
 

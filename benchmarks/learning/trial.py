@@ -23,7 +23,8 @@ from gb_keras.stages import methods, optimizers
 from gb_keras.stages.evaluate import metrics
 from gb_keras.training import GradientBalancedModel
 
-NETWORKS = ("mlp", "small_cnn")
+# name: share of the regime's epochs that it trains.
+EPOCHS = {"mlp": 1.0, "small_cnn": 0.4}
 BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
 # Classes of more training samples than 100 are many-shot, of fewer than 20 few-shot (Liu et al.
@@ -38,10 +39,11 @@ class Trial:
 
     Attributes:
         regime: A name in `regimes.REGIMES`.
-        network: One of `NETWORKS`.
+        network: A name in `EPOCHS`.
         method: A name in `gb_keras.stages.methods.names()`.
         seed: Seed of the task, the weights and the order of the data.
-        options: Arguments of the method's loss other than its defaults, as sorted pairs.
+        options: Arguments of the method's loss other than its defaults, as sorted pairs; and
+            `learning_rate` where it is not `LEARNING_RATE`.
     """
 
     regime: str
@@ -52,7 +54,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         require_name("regime", self.regime, regimes.REGIMES)
-        require_name("network", self.network, NETWORKS)
+        require_name("network", self.network, EPOCHS)
         require_name("method", self.method, methods.names())
 
     @property
@@ -74,7 +76,17 @@ class Trial:
             >>> Trial("digits", "mlp", "focal", 0).key
             'digits/mlp/focal/0'
         """
-        return f"{self.regime}/{self.network}/{self.label}/{self.seed}"
+        return "/".join([*self.cell, str(self.seed)])
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """What trials of all seeds share: regime, network and label."""
+        return self.regime, self.network, self.label
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training split."""
+        return round(EPOCHS[self.network] * regimes.REGIMES[self.regime].epochs)
 
 
 def run(trial: Trial) -> dict[str, Any]:
@@ -87,21 +99,20 @@ def run(trial: Trial) -> dict[str, Any]:
         balanced accuracy in validation, `best_epoch`, counted from 1; `seconds` of training
         without validation, `peak_mib` of memory; `versions` and `machine`.
     """
-    regime = regimes.REGIMES[trial.regime]
-    task = regimes.load(regime, trial.seed)
+    task = regimes.load(regimes.REGIMES[trial.regime], trial.seed)
     reset_peak()
     keras.backend.clear_session()
     keras.utils.set_random_seed(trial.seed)
     counts = np.bincount(task.train.labels, minlength=task.num_classes)
-    method = _method(trial, counts, regime.epochs)
+    method = _method(trial, counts)
     steps = -(-len(task.train) // BATCH_SIZE)
-    model = _model(trial.network, task, method, regime.epochs * steps)
+    model = _model(trial, task, method, steps)
     watch = _Watch(task, counts)
-    batches = _batches(task, counts, method, regime.epochs, trial.seed)
+    batches = _batches(task, counts, method, trial.epochs, trial.seed)
     start = time.perf_counter()
     model.fit(
         batches,
-        epochs=regime.epochs,
+        epochs=trial.epochs,
         steps_per_epoch=steps,
         shuffle=False,
         class_weight=method.class_weight,
@@ -114,7 +125,7 @@ def run(trial: Trial) -> dict[str, Any]:
         **dataclasses.asdict(trial),
         "options": dict(trial.options),
         "label": trial.label,
-        "epochs": regime.epochs,
+        "epochs": trial.epochs,
         "curves": watch.curves,
         "final": watch.metrics(),
         "best": watch.best,
@@ -127,32 +138,40 @@ def run(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _method(trial: Trial, counts: np.ndarray, epochs: int) -> methods.Method:
+def _method(trial: Trial, counts: np.ndarray) -> methods.Method:
     """The method, its loss rebuilt where options differ from the defaults."""
-    method = methods.method(trial.method, counts.tolist(), epochs)
-    if not trial.options:
+    method = methods.method(trial.method, counts.tolist(), trial.epochs)
+    options = {name: value for name, value in trial.options if name != "learning_rate"}
+    if not options:
         return method
     config = method.loss.get_config()
-    unknown = {name for name, _ in trial.options} - set(config)
+    unknown = set(options) - set(config)
     if unknown:
         raise ValueError(
             f"Expected options of {trial.method}'s loss, among {', '.join(config)}. Received: "
             f"{', '.join(sorted(unknown))}."
         )
-    config |= dict(trial.options)
-    return dataclasses.replace(method, loss=type(method.loss).from_config(config))
+    return dataclasses.replace(method, loss=type(method.loss).from_config(config | options))
 
 
-def _model(network: str, task: regimes.Task, method: methods.Method, num_steps: int) -> keras.Model:
+def _model(trial: Trial, task: regimes.Task, method: methods.Method, steps: int) -> keras.Model:
+    """The network, compiled to make all steps of an epoch in one go."""
     shape = task.train.images.shape[1:]
-    if network == "mlp":
+    if trial.network == "mlp":
         model = _mlp(shape, task.num_classes, method.logit_scale)
     else:
-        model = backbones.build(network, shape, task.num_classes, logit_scale=method.logit_scale)
+        model = backbones.build(
+            trial.network, shape, task.num_classes, logit_scale=method.logit_scale
+        )
     if method.balanced:
         model = GradientBalancedModel.from_model(model)
-    rate = optimizers.learning_rate_schedule("cosine", LEARNING_RATE, num_steps)
-    model.compile(optimizers.make_optimizer("adamw", rate), method.loss)
+    rate = optimizers.learning_rate_schedule(
+        "cosine",
+        dict(trial.options).get("learning_rate", LEARNING_RATE),
+        trial.epochs * steps,
+    )
+    # So that a step of a small network is not mostly the way from Python to it.
+    model.compile(optimizers.make_optimizer("adamw", rate), method.loss, steps_per_execution=steps)
     return model
 
 

@@ -2,15 +2,17 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks.learning import records, regimes, suites, tables, trial
-from benchmarks.learning.__main__ import app
+from benchmarks.learning.__main__ import _SUITES, app
 from benchmarks.learning.report import markdown, page
 from benchmarks.learning.significance import mean_and_error, outcome
+from gb_keras.stages import methods
 
 
 def test_a_task_is_long_tailed_and_noisy_in_training_alone():
@@ -82,6 +84,7 @@ def record(method, seed, value, curve, regime="digits-lt30", nll=0.5):
         "key": f"{regime}/mlp/{method}/{seed}",
         "regime": regime,
         "network": "mlp",
+        "method": method,
         "label": method,
         "seed": seed,
         "final": values,
@@ -136,6 +139,46 @@ def test_reports_show_every_method_and_mark_who_is_better():
         assert method in html
 
 
+def test_a_tuned_peer_is_its_best_setting_in_validation():
+    """The test split, on which the other setting is better, has no say."""
+    peer = [record("focal", 0, 0.6, [0.5, 0.9]), record("focal", 0, 0.8, [0.9, 0.7])]
+    peer[1]["label"] = "focal(gamma=1.0)"
+    ours = [record("gradient_balanced", 0, 0.7, [0.6]), record("gradient_balanced", 0, 0.75, [0.7])]
+    ours[1]["label"] = "gradient_balanced(norm_floor=0.2)"
+    found = tables.tuned_results([*peer, *ours])
+    column = ("digits-lt30", "mlp")
+    assert {
+        label: found.values(column, label, "balanced_accuracy")[0] for label in found.methods
+    } == {"gradient_balanced": 0.7, "gradient_balanced, tuned": 0.75, "focal": 0.6}
+    assert tables.best_single_peer(found) == "focal"
+
+
+def test_a_suite_selects_its_records_of_any_seed():
+    made = [record("focal", 7, 0.5, [0.5], regime="mnist5k"), record("focal", 0, 0.5, [0.5])]
+    assert suites.select("mlp", made) == made[:1]
+    assert suites.select("small_cnn", made) == []
+
+
+def test_help_names_the_suites():
+    text = " ".join(CliRunner().invoke(app, ["run", "--help"]).output.split())
+    assert set(re.findall(r"\w+", _SUITES)) - {"or"} == set(suites.names())
+    assert "glyphs_small_cnn" in text
+
+
+def test_every_method_is_tuned_over_as_many_settings():
+    assert set(suites.TUNED) == set(methods.names())
+    assert {len(set(settings)) for settings in suites.TUNED.values()} == {3}
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_settings_that_are_tried_are_arguments(method):
+    for options in suites.TUNED[method]:
+        each = trial.Trial("digits", "mlp", method, 0, options)
+        found = trial._method(each, np.full(10, 5)).loss.get_config()
+        for name, value in options:
+            assert name == "learning_rate" or found[name] == value
+
+
 @pytest.mark.parametrize("suite", suites.names())
 def test_suites_hold_each_trial_once(suite):
     keys = [each.key for each in suites.trials(suite, 2)]
@@ -152,20 +195,20 @@ def test_wrong_options_of_a_loss_are_refused():
 def test_a_suite_runs_goes_on_and_is_reported(tmp_path, monkeypatch):
     short = dataclasses.replace(regimes.REGIMES["digits-lt30"], epochs=2)
     monkeypatch.setitem(regimes.REGIMES, "digits-lt30", short)
-    methods = ("cross_entropy", "square_root_resampling", "ldam_drw", "gradient_balanced")
+    few_methods = ("cross_entropy", "square_root_resampling", "ldam_drw", "gradient_balanced")
 
     def few(seed):
-        return [trial.Trial("digits-lt30", "mlp", method, seed) for method in methods]
+        return [trial.Trial("digits-lt30", "mlp", method, seed) for method in few_methods]
 
     monkeypatch.setitem(suites._SUITES, "quick", few)
-    path = tmp_path / "quick.jsonl"
+    path = tmp_path / "trials.jsonl"
     arguments = ["run", "--suite", "quick", "--seeds", "1", "--jobs", "1"]
     arguments += ["--results", str(tmp_path)]
     runner = CliRunner()
     result = runner.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     lines = path.read_text().splitlines()
-    assert [json.loads(line)["method"] for line in lines] == list(methods)
+    assert [json.loads(line)["method"] for line in lines] == list(few_methods)
     for line in lines:
         found = json.loads(line)
         assert 0.2 < found["final"]["balanced_accuracy"] <= 1
@@ -178,7 +221,8 @@ def test_a_suite_runs_goes_on_and_is_reported(tmp_path, monkeypatch):
     again = path.read_text().splitlines()
     assert again[:3] == lines[:3]
     assert json.loads(again[3])["final"] == json.loads(lines[3])["final"]
-    reported = runner.invoke(app, ["report", "--results", str(tmp_path)])
+    reported = runner.invoke(app, ["report", "--suite", "quick", "--results", str(tmp_path)])
     assert reported.exit_code == 0, reported.output
-    assert "square_root_resampling" in (tmp_path / "report.md").read_text()
-    assert (tmp_path / "report.html").exists()
+    assert "square_root_resampling" in (tmp_path / "quick.md").read_text()
+    assert (tmp_path / "quick.html").exists()
+    assert runner.invoke(app, ["report", "--suite", "mlp", "--results", str(tmp_path)]).exit_code

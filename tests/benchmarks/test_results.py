@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import records, tables
+from benchmarks.learning import records, suites, tables
 from benchmarks.learning.report import goal_table, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def found():
-    return tables.results(records.read([ROOT / "benchmarks/learning/results/mlp.jsonl"]))
+    trials = records.read([ROOT / "benchmarks/learning/results/trials.jsonl"])
+    return tables.results(suites.select("mlp", trials))
 
 
 def test_docs_have_all_tables(found):
