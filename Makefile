@@ -38,7 +38,7 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 		--override-ini filterwarnings=default
 
 bench: $(INSTALLED)  ## Step time, memory, cost of the TensorBoard page; learning, the quick suite
-	$(BIN)/python -m benchmarks.overhead --pairs 31
+	$(BIN)/python -m benchmarks.overhead run
 	$(BIN)/python -m benchmarks.dashboard
 	$(BIN)/python -m benchmarks.learning run --suite quick --seeds 3 --results $(LEARNED)
 	$(BIN)/python -m benchmarks.learning report --suite quick --results $(LEARNED)

@@ -28,7 +28,7 @@ import tensorflow as tf
 from selenium import webdriver
 
 import gb_keras
-from benchmarks import overhead
+from benchmarks.overhead.measure import SECONDS_PER_BLOCK, Runner
 from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.tensorboard import metadata, snapshot, summary
 
@@ -56,14 +56,14 @@ def training_cost(case: str, pairs: int) -> dict[str, float]:
     In each step the gradient mass is counted: the median over pairs of blocks of the ratio of step
     times. At the end of an epoch everything is written: the median of its milliseconds.
     """
-    plain, watched = overhead.Runner(case, balanced=True), overhead.Runner(case, balanced=True)
+    plain, watched = Runner(case, "balanced"), Runner(case, "balanced")
     callback = GradientBalanceTensorBoard(tempfile.mkdtemp())
     callback.set_params({"steps": STEPS_PER_EPOCH})
     callback.set_model(watched.model)
     callback.on_train_begin()
     for runner in (plain, watched):
         runner.seconds(5)
-    steps = max(3, round(overhead.SECONDS_PER_BLOCK / (plain.seconds(10) / 10)))
+    steps = max(3, round(SECONDS_PER_BLOCK / (plain.seconds(10) / 10)))
     ratios, step_ms, write_ms = [], [], []
     for pair in range(pairs):
         order = (plain, watched) if pair % 2 else (watched, plain)
