@@ -35,6 +35,6 @@ class PenalisedSGD(keras.optimizers.SGD):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move one variable."""
         penalty = keras.ops.cast(self.penalty, variable.dtype) * variable
-        if self.feature_rate != 1.0 and not variable.path.startswith("logits/"):
+        if self.feature_rate != 1.0 and not variable.name.startswith("logits/"):
             learning_rate = learning_rate * self.feature_rate
         super().update_step(gradient + penalty, variable, learning_rate)

@@ -117,13 +117,15 @@ def read_split_file(split_file: SplitFile, path: Path | None, facts: Facts) -> t
     )
     if path is None:
         raise ValueError(f"Expected the list of training images. Received none. {where}")
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    wrong = [line for line in lines if len(line) != 2 or not line[1].isdigit()]
+    lines = [line.rpartition(" ") for line in path.read_text(encoding="utf-8").splitlines()]
+    wrong = [
+        name + space + label for name, space, label in lines if not label.isdigit() or not name
+    ]
     if wrong or not lines:
-        received = f"the line {' '.join(wrong[0])!r}" if wrong else "no line"
+        received = f"the line {wrong[0]!r}" if wrong else "no line"
         raise ValueError(f"Expected lines of PATH LABEL. Received {received} in {path}. {where}")
-    check(facts, [int(label) for _, label in lines], str(path))
-    return split_file.keys(tf.constant([name for name, _ in lines]))
+    check(facts, [int(label) for *_, label in lines], str(path))
+    return split_file.keys(tf.constant([name for name, *_ in lines]))
 
 
 def check(facts: Facts, labels: Sequence[int] | np.ndarray, what: str) -> None:
