@@ -227,6 +227,11 @@ def test_a_list_chooses_the_images(mock_builder, tmp_path):
     found = [int(record["label"]) for record in images.records.as_numpy_iterator()]
     assert found == expected
     assert len(found) == MOCK_IMAGES // 2
+    # A list of files that the data set does not have.
+    listed.write_text(listed.read_text().replace("train/", "elsewhere/"))
+    with pytest.raises(ValueError, match="Received 0, 0 and 0"):
+        training_images.load(protocol, builder, listed, 0, tmp_path / "others")
+    assert not (tmp_path / "others").exists()
 
 
 def test_another_list_is_refused(tmp_path):

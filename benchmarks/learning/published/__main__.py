@@ -52,14 +52,18 @@ def run(
 @app.command("list")
 def list_all() -> None:
     """All protocols, and where each is from."""
+    import rich.console
     import rich.table
 
     from benchmarks.learning.published import protocols
+    from benchmarks.learning.published.rows import Footnotes
 
-    table = rich.table.Table("protocol", "data", "network", "epochs", "sources")
+    notes = Footnotes()
+    table = rich.table.Table("protocol", "data", "network", "epochs", "source")
     for name, each in protocols.PROTOCOLS.items():
-        table.add_row(name, each.data, each.network, str(each.epochs), each.sources)
-    rich.print(table)
+        source = notes.number(each.sources)
+        table.add_row(name, each.data, each.network, str(each.epochs), source)
+    rich.print(rich.console.Group(table, *notes.lines()))
 
 
 @app.command()

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import rich.console
 import rich.table
 
 from benchmarks.learning.published import protocols
@@ -39,31 +40,61 @@ def read() -> list[Row]:
     """
     sources = tomllib.loads(FILE.read_text(encoding="utf-8"))["source"]
     return [
-        Row(*row, source=source["paper"] + (f"; via {source['via']}" if "via" in source else ""))
+        Row(
+            protocol,
+            method,
+            accuracy,
+            source["paper"] + (f"; via {source['via']}" if "via" in source else ""),
+        )
         for source in sources
-        for row in source["rows"]
+        for protocol, method, accuracy in source["rows"]
     ]
 
 
-def table(protocol: str, records: list[dict[str, Any]]) -> rich.table.Table:
-    """A protocol's results, the user's own first.
+def table(protocol: str, records: list[dict[str, Any]]) -> rich.console.Group:
+    """A protocol's results, the user's own first, and below what the sources are.
 
     Args:
         protocol: A name in `protocols.PROTOCOLS`.
         records: Records of runs, of any protocol.
     """
     whole = protocols.get(protocol).epochs
+    published = [row for row in read() if row.protocol == protocol]
+    notes = Footnotes()
     found = rich.table.Table("method", "top-1 accuracy %", "source", title=protocol)
     for method, epochs, accuracies in _own(protocol, records):
         mean, error = mean_and_error(accuracies)
-        count = f"{len(accuracies)} seed{'s' if len(accuracies) > 1 else ''}"
         length = "" if epochs == whole else f", {epochs} of {whole} epochs: not comparable"
-        value = f"{mean:.2f} ± {error:.2f}" if len(accuracies) > 1 else f"{mean:.2f}"
-        found.add_row(method, value, f"own, last epoch, {count}{length}")
-    for row in read():
-        if row.protocol == protocol:
-            found.add_row(row.method, f"{row.accuracy:.2f}", row.source)
-    return found
+        value = f"{mean:.2f}" if error is None else f"{mean:.2f} ± {error:.2f}"
+        found.add_row(method, value, f"own, seeds: {len(accuracies)}{length}")
+    for row in published:
+        found.add_row(row.method, f"{row.accuracy:.2f}", notes.number(row.source))
+    return rich.console.Group(found, *notes.lines())
+
+
+class Footnotes:
+    """Long texts of a table, each told once below it.
+
+    Example:
+        >>> notes = Footnotes()
+        >>> [notes.number(text) for text in ("a paper", "another", "a paper")]
+        ['1', '2', '1']
+        >>> notes.lines()
+        ['1: a paper', '2: another']
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def number(self, text: str) -> str:
+        """The number of a text, a new one where it is new."""
+        if text not in self._texts:
+            self._texts.append(text)
+        return str(self._texts.index(text) + 1)
+
+    def lines(self) -> list[str]:
+        """All texts with their numbers."""
+        return [f"{number}: {text}" for number, text in enumerate(self._texts, start=1)]
 
 
 def _own(protocol: str, records: list[dict[str, Any]]) -> list[tuple[str, int, list[float]]]:

@@ -88,14 +88,12 @@ def _make(
         records = _listed(encoded(builder, "train", protocol.split_file.feature), protocol, keys)
     else:
         records = encoded(builder, "train")
-    if protocol.split_file is not None or protocol.relabel is not None:
-        clean = _labels(records)
-        chosen = clean if protocol.relabel is None else protocol.relabel(clean, num_classes, seed)
-        _relabelled(records, chosen).save(str(folder / "records"))
-    else:
-        clean = chosen = _labels(records)
+    clean = _labels(records)
+    chosen = clean if protocol.relabel is None else protocol.relabel(clean, num_classes, seed)
     kept = chosen >= 0
     check(protocol.facts, clean[kept], f"the training split of {protocol.data}")
+    if protocol.split_file is not None or protocol.relabel is not None:
+        _relabelled(records, chosen).save(str(folder / "records"))
     return np.bincount(chosen[kept], minlength=num_classes).tolist()
 
 
@@ -133,7 +131,7 @@ def check(facts: Facts, labels: Sequence[int] | np.ndarray, what: str) -> None:
 
     Args:
         facts: What must be true.
-        labels: Labels of the images, at least one.
+        labels: Labels of the images.
         what: What they are, for the error.
 
     Raises:
@@ -148,7 +146,7 @@ def check(facts: Facts, labels: Sequence[int] | np.ndarray, what: str) -> None:
         Received 2, 1 and 1. ...
     """
     counts = np.unique(labels, return_counts=True)[1]
-    received = Facts(int(counts.sum()), int(counts.max()), int(counts.min()))
+    received = Facts(int(counts.sum()), max(counts, default=0), min(counts, default=0))
     if received != facts:
         raise ValueError(
             f"Expected {what} to hold {facts.images} images, {facts.largest} in the largest class "
@@ -179,4 +177,4 @@ def _relabelled(records: tf.data.Dataset, labels: np.ndarray) -> tf.data.Dataset
 
 def _labels(records: tf.data.Dataset) -> np.ndarray:
     labels = records.map(lambda record: record["label"]).batch(_BATCH)
-    return np.concatenate(list(labels.as_numpy_iterator()))
+    return np.concatenate([np.empty(0, np.int64), *labels.as_numpy_iterator()])
