@@ -123,21 +123,33 @@ def in_words(density: np.ndarray, weights: np.ndarray | None, balanced: bool) ->
     return text + f"weights {verb} their share of the gradient from {before:.0%} to {after:.0%}."
 
 
-def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Finding:
+def noise(
+    density: np.ndarray,
+    histogram: np.ndarray,
+    classes: np.ndarray,
+    noise_rate: float | None,
+    multi_label: bool,
+) -> Finding:
     """A second hump at norm 1, while other samples are learned: a mark of label noise.
 
     Args:
         density: Samples per bin of all classes, `(bins,)`.
         histogram: Samples per bin of single classes, `(num_rows, bins)`.
         classes: Which classes these are, `(num_rows,)`.
+        noise_rate: Estimated share of wrong labels, in [0, 1], or None where it is not known.
+        multi_label: Whether every logit is a sample of its own.
     """
     share = share_between(density, HARD, 1.0)
+    estimate = ""
+    if noise_rate is not None:
+        estimate = f" Estimated share of wrong labels: {noise_rate:.1%}."
     if not _has_bump(density):
         return Finding(
             "noise",
             "ok",
             "No sign of label noise",
-            f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1.",
+            f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1."
+            + estimate,
         )
     hard = np.array([share_between(row, HARD, 1.0) for row in histogram])
     # A class whose samples are all hard is not learned yet, as a rare one may be for long.
@@ -151,7 +163,7 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
             "info",
             "A bump at norm 1, of classes that are not learned yet",
             f"{share:.1%} of the samples have a norm above {HARD}. They are of classes of which "
-            "hardly a sample is learned, so it is no sign of wrong labels.",
+            "hardly a sample is learned, so it is no sign of wrong labels." + estimate,
             "Train on; if these classes stay there, look at their recall and at what they are "
             "taken for.",
             found,
@@ -161,9 +173,15 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
         "warning",
         "A bump at norm 1: look for wrong labels",
         f"{share:.1%} of the samples have a norm above {HARD}, more than of the norms below it, "
-        "while others are learned. The model is sure that they belong to another class.",
+        "while others are learned. The model is sure that they belong to another class." + estimate,
         "Look at the samples of these classes that the model gets wrong with certainty, and "
-        "correct wrong labels. A density_exponent above 0 turns the bump down.",
+        "correct wrong labels. "
+        + (
+            "A density_exponent above 0 turns the bump down."
+            if multi_label
+            else "Until then GradientBalancedLoss weighs doubtful labels down, the more the higher "
+            "its noise_exponent; 0 trusts all labels."
+        ),
         found,
     )
 
