@@ -291,19 +291,19 @@ def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
 
 
 def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -> Finding:
-    """Samples that have the largest or the smallest weight, where their ratio is at its limit.
+    """Samples of the largest or the smallest weight by density, where the ratio is at its limit.
 
     Args:
         density: Samples per bin, `(bins,)`.
-        weights: Weight of a sample in each bin, `(bins,)`.
+        weights: Weight of a sample in each bin by density alone, `(bins,)`.
         max_weight: Limit of the weights, to [1/max_weight, max_weight], or None.
     """
     occupied = (density > 0) & np.isfinite(weights)
     spread = weights[occupied].max() / weights[occupied].min() if occupied.any() else 1.0
     # Weights are scaled to mean 1 after they are limited: it shows in their ratio, not their size.
     if max_weight is None or max_weight == 1 or spread < 0.999 * max_weight**2:
-        largest = f"The largest weight is {spread:.1f} times the smallest."
-        return Finding("capped", "ok", "Weights are within their limit", largest)
+        largest = f"The largest weight by density is {spread:.1f} times the smallest."
+        return Finding("capped", "ok", "Weights by density are within their limit", largest)
     at_cap = occupied & np.isclose(weights, weights[occupied].max(), rtol=1e-3)
     at_floor = occupied & np.isclose(weights, weights[occupied].min(), rtol=1e-3)
     up, down = density[at_cap].sum() / density.sum(), density[at_floor].sum() / density.sum()
@@ -311,9 +311,9 @@ def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -
     return Finding(
         "capped",
         "info",
-        "Weights at their limit",
-        f"{up:.0%} of the samples have the largest weight and {down:.0%} the smallest: the ratio "
-        f"of the two is held at {max_weight**2:g}, the square of max_weight.",
+        "Weights by density at their limit",
+        f"{up:.0%} of the samples have the largest weight by density and {down:.0%} the smallest: "
+        f"the ratio of the two is held at {max_weight**2:g}, the square of max_weight.",
         "Nearly all samples are at one of the two ends: raise max_weight to tell them apart, or "
         "lower density_exponent."
         if much

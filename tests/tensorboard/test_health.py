@@ -126,8 +126,8 @@ def test_weights_at_their_cap():
         found = health.capped(HEALTHY, scale * weights, 2.0)
         assert found.severity == "info"
         assert found.text == (
-            "4% of the samples have the largest weight and 60% the smallest: the ratio of the two "
-            "is held at 4, the square of max_weight."
+            "4% of the samples have the largest weight by density and 60% the smallest: the ratio "
+            "of the two is held at 4, the square of max_weight."
         )
     assert health.capped(HEALTHY, np.linspace(0.8, 1.2, 10), 2.0).severity == "ok"
     assert health.capped(HEALTHY, weights, None).severity == "ok"

@@ -447,7 +447,7 @@ def test_a_log_of_version_1_is_shown_as_it_was(strange):
     assert found["damaged"]["severity"] == "ok"
     assert "wrong labels" not in found["noise"]["text"]
     # Weights were those by density alone, whose ratio max_weight holds.
-    assert found["capped"]["title"] == "Weights at their limit"
+    assert found["capped"]["title"] == "Weights by density at their limit"
 
 
 def test_names_are_cut_and_kept_apart(strange):
