@@ -269,7 +269,7 @@ class GradientWatch:
     def _state(self, name: str) -> keras.Variable:
         if not self._built:
             raise ValueError(
-                "The gradient mass is empty: the number of classes is not known before the first "
+                "Nothing is watched yet: the number of classes is not known before the first "
                 "training batch. Call fit() or train_on_batch() first."
             )
         return getattr(self, name)

@@ -218,9 +218,10 @@ def test_multi_label_mass_comes_from_positive_and_negative_entries():
     model = functional(keras.Model)
     model.compile("sgd", loss=keras.losses.BinaryCrossentropy(from_logits=True))
     model.fit(FEATURES, targets, batch_size=48, verbose=0, callbacks=[observer])
-    histogram, counts, mass, *_ = observer.seen["classes"]
+    histogram, counts, mass, _, cells = observer.seen["classes"]
     np.testing.assert_array_equal(counts, [(1 - targets).sum(0), targets.sum(0)])
     norms = histogram @ ((np.arange(30) + 0.5) / 30)
+    np.testing.assert_allclose(cells, [histogram.ravel()] * 2, rtol=1e-5, atol=1e-6)
     # Positive entries pull up, negative ones push down.
     np.testing.assert_allclose(mass, norms[::-1], atol=48 / 60)
 
