@@ -53,8 +53,9 @@ def start_up(times: int = 9) -> float:
 def training_cost(case: str, pairs: int) -> dict[str, float]:
     """What the callback adds to training: in each step, and at the end of each epoch.
 
-    In each step the gradient mass is counted: the median over pairs of blocks of the ratio of step
-    times. At the end of an epoch everything is written: the median of its milliseconds.
+    In each step mass and balanced histogram are counted: the median over pairs of blocks of the
+    ratio of step times. At the end of an epoch everything is written: the median of its
+    milliseconds.
     """
     plain, watched = Runner(case, "balanced"), Runner(case, "balanced")
     callback = GradientBalanceTensorBoard(tempfile.mkdtemp())
@@ -92,7 +93,7 @@ def write_logs(folder: Path, runs: int, points: int, num_classes: int) -> None:
     statistic.build(num_classes)
     statistic.histogram.assign(random.gamma(0.3, size=(num_classes, loss.bins)))
     statistic.class_counts.assign(random.gamma(1.0, size=num_classes) * 1e4)
-    statistic.mass.value.assign(random.gamma(1.0, size=(2, num_classes)))
+    statistic.watched.mass.assign(random.gamma(1.0, size=(2, num_classes)))
     [taken] = snapshot.take("output", loss, statistic, balanced=True)
     names = [f"class {index}" for index in range(num_classes)]
     for run in range(runs):

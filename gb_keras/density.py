@@ -168,6 +168,59 @@ def count_batch(
     )
 
 
+class Watched(NamedTuple):
+    """What is taken of a batch only while somebody watches.
+
+    Attributes:
+        mass: Gradient mass of each class, `(2, num_classes)`: see `class_mass`.
+        cells: Place of each sample in the flat histogram, `row * bins + bin`, int32,
+            `(num_samples,)`.
+        included: 1 for samples that count, 0 for others, float32, `(num_samples,)`.
+        weights: Weight of each sample in the loss, float32, `(num_samples,)`.
+    """
+
+    mass: tf.Tensor
+    cells: tf.Tensor
+    included: tf.Tensor
+    weights: tf.Tensor
+
+
+def averaged_cells(average: tf.Tensor, watched: Watched, rate: tf.Tensor) -> tf.Tensor:
+    """One step of the moving averages of the plain and of the balanced histogram.
+
+    The balanced one counts each sample with its weight. Both are taken side by side, so that their
+    ratio is a mean of weights whenever the averages began.
+
+    Args:
+        average: Both histograms before the batch, `(2, num_rows * bins)`: plain, balanced.
+        watched: The batch.
+        rate: Share of the batch in the averages, float32 scalar.
+
+    Returns:
+        Averages in float32, same shape.
+
+    Example:
+        >>> watched = Watched(
+        ...     mass=tf.zeros((2, 1)), cells=tf.constant([0, 0, 2]), included=tf.ones(3),
+        ...     weights=tf.constant([0.5, 1.0, 2.0]))
+        >>> averaged_cells(tf.zeros((2, 3)), watched, rate=tf.constant(1.0)).numpy()
+        array([[2. , 0. , 1. ],
+               [1.5, 0. , 2. ]], dtype=float32)
+    """
+    num_cells = average.shape[1]
+    # A sample of a negative row, which is no row, adds nothing.
+    included = tf.where(watched.cells >= 0, watched.included, 0.0)
+    cells = tf.maximum(watched.cells, 0)
+    places = tf.concat([cells, cells + num_cells], axis=0)
+    amounts = tf.concat([included, included * watched.weights], axis=0)
+    # Adding to the few places of a batch costs one pass over the histograms; a histogram of the
+    # batch and its difference would cost four.
+    flat = tf.tensor_scatter_nd_add(
+        tf.reshape((1.0 - rate) * average, [-1]), places[:, tf.newaxis], rate * amounts
+    )
+    return tf.reshape(flat, average.shape)
+
+
 def class_mass(
     gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, included: tf.Tensor, one_label: bool
 ) -> tf.Tensor:

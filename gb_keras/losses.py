@@ -29,9 +29,11 @@ class Statistic(Protocol):
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
-        class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in a batch; return the running density and the batch's."""
+
+    def observe(self, watched: Callable[[], density.Watched]) -> None:
+        """Take in what only a watcher wants of the same batch; called after `update`."""
 
 
 class Balancing(Protocol):
@@ -284,7 +286,6 @@ class GradientBalancedLoss(keras.losses.Loss):
             density.count_batch(rows, bins, tf.cast(valid, tf.float32), num_rows, self.bins),
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
-            class_mass=lambda: self._class_mass(gradient, rows, norm, valid),
         )
         weight_of_bin = density.bin_weights(
             running_density, batch_density, self.density_exponent, self.max_weight
@@ -298,6 +299,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             if self.norm_floor:
                 weights *= trust.floor_weights(norm, self.norm_floor, noise_rate)
         weights = tf.where(valid, weights, 1.0)
+        statistic.observe(lambda: self._watched(gradient, rows, bins, norm, valid, weights))
         balanced = _with_gradient(
             logits, tf.cast(weights, self.dtype), losses, gradient, self.base.multi_label
         )
@@ -318,10 +320,26 @@ class GradientBalancedLoss(keras.losses.Loss):
             log_prior = tf.nn.log_softmax(log_prior)
         return tf.gather(log_prior, labels)
 
-    def _class_mass(
-        self, gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, valid: tf.Tensor
-    ) -> tf.Tensor:
+    def _watched(
+        self,
+        gradient: tf.Tensor,
+        rows: tf.Tensor,
+        bins: tf.Tensor,
+        norm: tf.Tensor,
+        valid: tf.Tensor,
+        weights: tf.Tensor,
+    ) -> density.Watched:
         included = tf.cast(valid, tf.float32)
+        return density.Watched(
+            mass=self._class_mass(gradient, rows, norm, included),
+            cells=tf.reshape(rows * self.bins + bins, [-1]),
+            included=tf.reshape(included, [-1]),
+            weights=tf.reshape(weights, [-1]),
+        )
+
+    def _class_mass(
+        self, gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, included: tf.Tensor
+    ) -> tf.Tensor:
         if not self.base.multi_label:
             return density.class_mass(gradient, rows, norm, included, self.base.one_label)
         # A logit is pulled up by its positive entries and pushed down by its negative ones.
@@ -405,10 +423,12 @@ class _CurrentBatch:
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
-        class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del num_active, num_clean, class_mass
+        del num_active, num_clean
         return counts.bins, counts.bins
+
+    def observe(self, watched: Callable[[], density.Watched]) -> None:
+        """Nothing: nobody can watch what is kept nowhere."""
 
 
 def _with_gradient(

@@ -21,7 +21,7 @@ class ObservedOutput:
     Attributes:
         name: Name of the output.
         loss: How its loss is balanced; a neutral one for a plain loss.
-        statistic: The running statistic, with the gradient mass.
+        statistic: The running statistic, watched.
         balanced: Whether the model trains with this loss.
     """
 
@@ -51,8 +51,9 @@ class Observation:
         self._model = model
         self._own = _own_outputs(model)
         self._listener = None if self._own else _Listener(model)
-        for output in self._own:
-            output.statistic.watch()
+        with model.distribute_strategy.scope():
+            for output in self._own:
+                output.statistic.watch()
         # What was compiled before does not observe.
         model.train_function = None
 

@@ -1,5 +1,6 @@
 """The running statistic of logit gradients as state of a model, one over all replicas."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -45,21 +46,22 @@ class GradientDensity(keras.layers.Layer):
         self.momentum = momentum
         self.multi_label = multi_label
         self.num_classes: int | None = None
-        self.mass: GradientMass | None = None
+        self.watched: GradientWatch | None = None
 
-    def watch(self) -> "GradientMass":
-        """Also take the gradient mass of each class, from the next compiled step on.
+    def watch(self) -> "GradientWatch":
+        """Also take gradient mass and balanced histogram, from the next compiled step on.
 
-        It costs a pass over the gradient in each step, so it is taken only for who asks.
+        They cost a pass over the gradient and over the histogram in each step, so they are taken
+        only for who asks, in the scope of the model's distribution strategy.
         """
-        self.mass = self.mass or GradientMass()
+        self.watched = self.watched or GradientWatch(self.momentum)
         if self.built:
-            self.mass.build(self.num_classes)
-        return self.mass
+            self.watched.build(tuple(self.histogram.shape))
+        return self.watched
 
     def unwatch(self) -> None:
-        """Take the gradient mass no longer."""
-        self.mass = None
+        """Take them no longer."""
+        self.watched = None
 
     def build(self, num_classes: int) -> None:
         """Create the state for `num_classes` classes, all zero."""
@@ -90,8 +92,8 @@ class GradientDensity(keras.layers.Layer):
             "noise_rate", (), "float32", keras.initializers.Constant(trust.INITIAL_NOISE_RATE)
         )
         self.built = True
-        if self.mass is not None:
-            self.mass.build(self.num_classes)
+        if self.watched is not None:
+            self.watched.build(tuple(self.histogram.shape))
 
     @property
     def histogram(self) -> keras.Variable:
@@ -149,7 +151,6 @@ class GradientDensity(keras.layers.Layer):
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
-        class_mass: Callable[[], tf.Tensor] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take in one batch. A batch without a valid sample changes the statistic in nothing.
 
@@ -159,8 +160,6 @@ class GradientDensity(keras.layers.Layer):
                 of them that are not among the valid ones are counted as skipped.
             num_clean: Sum of the probabilities that the labels of this replica's valid samples are
                 right, float32 scalar; None leaves the noise rate as it is.
-            class_mass: Computes the gradient mass of this replica's batch, `(2, num_classes)`. It
-                is called only where someone watches.
 
         Returns:
             Samples per bin, `(bins,)`: the running density after the update, and the density of
@@ -186,12 +185,19 @@ class GradientDensity(keras.layers.Layer):
                     tf.convert_to_tensor(self._noise_rate), clean[0], num_valid
                 )
             )
-        if self.mass is not None and class_mass is not None:
-            self.mass.update(sum_over_replicas(class_mass()), rate)
         by_row = _in_shape(histogram, counts.histogram)
         # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
         running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
         return running_density, counts.bins
+
+    def observe(self, watched: Callable[[], density.Watched]) -> None:
+        """Take in what only a watcher wants of the batch of the last `update`.
+
+        Args:
+            watched: Computes it of this replica's batch. It is called only where someone watches.
+        """
+        if self.watched is not None:
+            self.watched.update(watched())
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state by name, if there is any yet."""
@@ -233,43 +239,81 @@ class GradientDensity(keras.layers.Layer):
         }
 
 
-class GradientMass:
-    """Moving average of the gradient mass of each class in a batch, while somebody watches.
+class GradientWatch:
+    """Moving averages that are taken only while somebody watches.
 
-    It moves with the histogram beside it. It is no part of what a model saves: it starts anew
-    where a training is resumed.
+    They move as the histogram beside them does. They are no part of what a model saves: they start
+    anew, as a plain mean, where a training is resumed.
+
+    Args:
+        momentum: Momentum of the moving averages, in [0, 1).
     """
 
-    def __init__(self) -> None:
-        self._value: keras.Variable | None = None
+    def __init__(self, momentum: float):
+        self._momentum = momentum
+        self._built = False
 
     @property
-    def value(self) -> keras.Variable:
-        """Positive and negative mass of each class, `(2, num_classes)`, float32."""
-        if self._value is None:
+    def mass(self) -> keras.Variable:
+        """Gradient mass of each class in a batch, `(2, num_classes)`: positive, negative."""
+        return self._state("_mass")
+
+    @property
+    def cells(self) -> keras.Variable:
+        """The flat histogram and the balanced one, `(2, num_rows * bins)`, since watching began.
+
+        The balanced one counts each sample with its weight in the loss.
+        """
+        return self._state("_cells")
+
+    def _state(self, name: str) -> keras.Variable:
+        if not self._built:
             raise ValueError(
-                "The gradient mass is empty: the number of classes is not known before the first "
+                "Nothing is watched yet: the number of classes is not known before the first "
                 "training batch. Call fit() or train_on_batch() first."
             )
-        return self._value
+        return getattr(self, name)
 
-    def build(self, num_classes: int | None) -> None:
-        """Create the state, all zero, where there is none yet."""
-        if self._value is None:
-            self._value = keras.Variable(
-                tf.zeros((2, num_classes)),
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Create the state for a histogram of this shape, all zero, where there is none yet."""
+        if self._built:
+            return
+
+        def zeros(shape: tuple[int, ...], name: str) -> keras.Variable:
+            # The first replica's stands for all, as in the statistic.
+            return keras.Variable(
+                tf.zeros(shape),
                 dtype="float32",
                 trainable=False,
                 autocast=False,
                 aggregation="only_first_replica",
-                name="gradient_mass",
+                name=name,
             )
 
-    def update(self, batch_mass: tf.Tensor, rate: tf.Tensor) -> None:
-        """Take in the mass of one batch over all replicas; not one with a non-finite gradient."""
-        mass = tf.convert_to_tensor(self.value)
+        self._mass = zeros((2, shape[-2]), "gradient_mass")
+        self._cells = zeros((2, math.prod(shape)), "gradient_cells")
+        self._num_updates = zeros((), "num_watched")
+        self._built = True
+
+    def update(self, watched: density.Watched) -> None:
+        """Take in this replica's batch.
+
+        A batch without a valid sample changes nothing, one with a non-finite gradient no mass.
+        """
+        batch_mass, num_samples = sum_over_replicas((watched.mass, tf.reduce_sum(watched.included)))
+        has_samples = tf.cast(num_samples > 0, tf.float32)
+        num_updates = self._num_updates + has_samples
+        rate = has_samples * density.update_rate(self._momentum, tf.maximum(num_updates, 1.0))
+        self._num_updates.assign(num_updates)
+        mass = tf.convert_to_tensor(self._mass)
         finite = tf.reduce_all(tf.math.is_finite(batch_mass))
-        self.value.assign(tf.where(finite, mass + rate * (batch_mass - mass), mass))
+        self._mass.assign(tf.where(finite, mass + rate * (batch_mass - mass), mass))
+        # Each replica adds its samples to its part of the averages so far.
+        cells = tf.convert_to_tensor(self._cells)
+        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if num_replicas > 1:
+            cells /= num_replicas
+        self._cells.assign(sum_over_replicas(density.averaged_cells(cells, watched, rate)))
 
 
 def _layer_name(output: str) -> str:

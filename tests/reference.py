@@ -26,6 +26,7 @@ class Balance:
     def __post_init__(self):
         self.histogram = np.zeros((self.num_classes, self.bins))
         self.class_counts = np.zeros(self.num_classes)
+        self.balanced_histogram = np.zeros_like(self.histogram)
         self.num_updates = 0
         self.noise_rate = 0.05
 
@@ -52,6 +53,10 @@ class Balance:
             weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
             weights = weights / weights.mean()
         weights = weights * doubted
+        balanced = np.zeros_like(self.histogram)
+        for label, index, weight in zip(labels, bins, weights, strict=True):
+            balanced[label, index] += weight
+        self.balanced_histogram = momentum * self.balanced_histogram + (1 - momentum) * balanced
         loss = -np.log(q[np.arange(num_samples), labels])
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
         return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()

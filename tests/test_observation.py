@@ -8,6 +8,7 @@ import pytest
 
 import gb_keras
 from gb_keras.observation import Observation
+from tests import reference
 from tests.replicas import two_replicas
 
 RNG = np.random.default_rng(3)
@@ -35,8 +36,9 @@ class Observer(keras.callbacks.Callback):
             output.name: (
                 output.statistic.histogram.numpy(),
                 output.statistic.class_counts.numpy(),
-                output.statistic.mass.value.numpy(),
+                output.statistic.watched.mass.numpy(),
                 output.balanced,
+                output.statistic.watched.cells.numpy(),
             )
             for output in self.observation.outputs
         }
@@ -95,11 +97,13 @@ def test_the_statistic_of_a_plain_model_is_that_of_a_neutral_balanced_one(mode):
     )
     untouched, expected = trained(mode, lambda: functional(keras.Model), plain(), **validation)
 
-    histogram, counts, mass, is_balanced = observer.seen["classes"]
+    histogram, counts, mass, is_balanced, cells = observer.seen["classes"]
     np.testing.assert_allclose(histogram, balanced.gradient_density.histogram, rtol=1e-5)
     # Two epochs, and no sample of the validation.
     np.testing.assert_array_equal(counts, 2 * np.bincount(LABELS, minlength=4))
     np.testing.assert_allclose(mass, own.seen["classes"][2], rtol=1e-5)
+    # A plain model gives each sample the same weight.
+    np.testing.assert_allclose(cells, [histogram.ravel()] * 2, rtol=1e-5, atol=1e-6)
     assert not is_balanced
     assert own.seen["classes"][3]
     assert history == expected
@@ -116,12 +120,58 @@ def test_the_positive_mass_is_the_sum_of_the_norms(mode):
         gb_keras.GradientBalancedLoss(plain(), bins=1000),
         [observer],
     )
-    histogram, _, (positive, negative), _ = observer.seen["classes"]
+    histogram, _, (positive, negative), *_ = observer.seen["classes"]
     norms = histogram @ ((np.arange(1000) + 0.5) / 1000)
     # A norm is known to half a bin.
     np.testing.assert_allclose(positive, norms, atol=histogram.sum() / 2000)
     # Each softmax gradient sums to 0.
     assert positive.sum() == pytest.approx(negative.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_balanced_histogram_counts_each_sample_with_its_weight(mode):
+    expected = reference.Balance(4, bins=8)
+    inputs = keras.Input((4,))
+    if mode.startswith("mixed"):
+        keras.config.set_dtype_policy(mode)
+    with two_replicas().scope() if mode == "two_replicas" else contextlib.nullcontext():
+        identity = keras.layers.Dense(
+            4, use_bias=False, kernel_initializer="identity", dtype="float32"
+        )
+        model = gb_keras.GradientBalancedModel(inputs, identity(inputs))
+        loss = gb_keras.GradientBalancedLoss(plain(), bins=8)
+        model.compile(keras.optimizers.SGD(0.0), loss, **MODES[mode])
+    logits = RNG.normal(0, 2, (48, 4)).astype(np.float16).astype(np.float32)
+    observer = Observer()
+    # Outside of the strategy's scope, as a user's call of fit() is.
+    model.fit(logits, LABELS, batch_size=8, shuffle=False, verbose=0, callbacks=[observer])
+    for start in range(0, 48, 8):
+        expected.step(logits[start : start + 8], LABELS[start : start + 8])
+    histogram, *_, cells = observer.seen["dense"]
+    plain_cells, balanced = cells.reshape(2, 4, 8)
+    np.testing.assert_allclose(histogram, expected.histogram, rtol=1e-4)
+    np.testing.assert_allclose(plain_cells, expected.histogram, rtol=1e-4)
+    np.testing.assert_allclose(balanced, expected.balanced_histogram, rtol=1e-3)
+    assert balanced.sum() < 0.98 * plain_cells.sum()
+
+
+def test_what_is_watched_later_is_the_mean_from_then_on():
+    model = functional(gb_keras.GradientBalancedModel)
+    model.compile(keras.optimizers.SGD(0.0), gb_keras.GradientBalancedLoss(plain(), bins=8))
+    model.fit(FEATURES, LABELS, batch_size=8, shuffle=False, verbose=0)
+    before = model.gradient_density.histogram.numpy()
+    observer = Observer()
+    fit = {"batch_size": 8, "shuffle": False, "verbose": 0, "callbacks": [observer]}
+    model.fit(FEATURES[:8], LABELS[:8], **fit)
+    after, _, mass, _, cells = observer.seen["classes"]
+    plain_cells, balanced = cells.reshape(2, 4, 8)
+    # One batch is a seventh of the histogram, and all of what was watched.
+    np.testing.assert_allclose(plain_cells, before + 7 * (after - before), atol=1e-4)
+    assert plain_cells.sum() == pytest.approx(8)
+    weights = balanced[plain_cells > 0] / plain_cells[plain_cells > 0]
+    assert (weights > 0).all()
+    assert (weights < 2.5).all()
+    assert mass[0].sum() == pytest.approx((plain_cells @ (np.arange(8) + 0.5) / 8).sum(), abs=0.5)
 
 
 def test_mass_by_numpy():
@@ -168,9 +218,10 @@ def test_multi_label_mass_comes_from_positive_and_negative_entries():
     model = functional(keras.Model)
     model.compile("sgd", loss=keras.losses.BinaryCrossentropy(from_logits=True))
     model.fit(FEATURES, targets, batch_size=48, verbose=0, callbacks=[observer])
-    histogram, counts, mass, _ = observer.seen["classes"]
+    histogram, counts, mass, _, cells = observer.seen["classes"]
     np.testing.assert_array_equal(counts, [(1 - targets).sum(0), targets.sum(0)])
     norms = histogram @ ((np.arange(30) + 0.5) / 30)
+    np.testing.assert_allclose(cells, [histogram.ravel()] * 2, rtol=1e-5, atol=1e-6)
     # Positive entries pull up, negative ones push down.
     np.testing.assert_allclose(mass, norms[::-1], atol=48 / 60)
 

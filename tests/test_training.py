@@ -276,6 +276,7 @@ def test_training_equals_numpy(options):
         keras.optimizers.SGD(0.3), gb_keras.GradientBalancedLoss(base, **options), run_eagerly=True
     )
     expected = reference.Balance(4, **options)
+    watched = model.gradient_density.watch()
     for step in range(12):
         batch = slice(4 * step, 4 * step + 4)
         model.reset_metrics()  # Older versions of Keras go on with the running mean.
@@ -288,6 +289,9 @@ def test_training_equals_numpy(options):
     statistic = model.gradient_density
     np.testing.assert_allclose(statistic.histogram.numpy(), expected.histogram, atol=1e-5)
     np.testing.assert_array_equal(statistic.class_counts.numpy(), expected.class_counts)
+    both = watched.cells.numpy().reshape(2, *expected.histogram.shape)
+    np.testing.assert_allclose(both[0], expected.histogram, atol=1e-5)
+    np.testing.assert_allclose(both[1], expected.balanced_histogram, rtol=1e-4, atol=1e-5)
     assert float(statistic.noise_rate.numpy()) == pytest.approx(expected.noise_rate, rel=1e-4)
     assert int(statistic.num_skipped.numpy()) == 0
 

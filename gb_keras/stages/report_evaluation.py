@@ -312,7 +312,7 @@ def _gradient_norms(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _weights(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
-    """Samples and their weights by gradient norm at the last step."""
+    """Samples and their mean weights by gradient norm at the last step."""
     if not gradient_density.get("steps"):
         return None
     density = np.array(gradient_density["density"][-1])
@@ -326,13 +326,13 @@ def _weights(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{100 * y:g} %"))
     right = axes.twinx()
     right.plot(centres, weights, color=look.colour("error"), drawstyle="steps-mid")
-    right.set_ylabel("weight of a sample", color=look.colour("error"))
+    right.set_ylabel("mean weight of a sample", color=look.colour("error"))
     right.set_ylim(bottom=0)
     right.grid(visible=False)
     return _figure(
         figure,
         "weights",
         "Density and weight at the last step",
-        "Bars: samples by gradient norm, on a logarithmic scale. Line: the weight of a sample in "
-        "the loss; 1 for a plain one.",
+        "Bars: samples by gradient norm, on a logarithmic scale. Line: the mean weight of a sample "
+        "in the loss; 1 for a plain one.",
     )

@@ -58,8 +58,9 @@ def train(
     `gradient_density.json` (samples and weights by gradient norm, over steps) and, until the run
     is finished, `checkpoints` (the state after the last epoch). The same arguments on the same
     data give the same model (on one kind of machine; a GPU may round differently each time). An
-    interrupted run goes on with `resume=True` and ends as if it had not been interrupted; only the
-    gradient density of a loss that is not balanced is then counted anew.
+    interrupted run goes on with `resume=True` and ends as if it had not been interrupted; only what
+    is watched beside the training is then counted anew: weights by gradient norm, and the density
+    of a loss that is not balanced.
 
     Args:
         data_dir: Folder that `prepare` wrote.

@@ -123,21 +123,33 @@ def in_words(density: np.ndarray, weights: np.ndarray | None, balanced: bool) ->
     return text + f"weights {verb} their share of the gradient from {before:.0%} to {after:.0%}."
 
 
-def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Finding:
+def noise(
+    density: np.ndarray,
+    histogram: np.ndarray,
+    classes: np.ndarray,
+    noise_rate: float | None,
+    multi_label: bool,
+) -> Finding:
     """A second hump at norm 1, while other samples are learned: a mark of label noise.
 
     Args:
         density: Samples per bin of all classes, `(bins,)`.
         histogram: Samples per bin of single classes, `(num_rows, bins)`.
         classes: Which classes these are, `(num_rows,)`.
+        noise_rate: Estimated share of wrong labels, in [0, 1], or None where it is not known.
+        multi_label: Whether every logit is a sample of its own.
     """
     share = share_between(density, HARD, 1.0)
+    estimate = ""
+    if noise_rate is not None:
+        estimate = f" Estimated share of wrong labels: {noise_rate:.1%}."
     if not _has_bump(density):
         return Finding(
             "noise",
             "ok",
             "No sign of label noise",
-            f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1.",
+            f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1."
+            + estimate,
         )
     hard = np.array([share_between(row, HARD, 1.0) for row in histogram])
     # A class whose samples are all hard is not learned yet, as a rare one may be for long.
@@ -151,7 +163,7 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
             "info",
             "A bump at norm 1, of classes that are not learned yet",
             f"{share:.1%} of the samples have a norm above {HARD}. They are of classes of which "
-            "hardly a sample is learned, so it is no sign of wrong labels.",
+            "hardly a sample is learned, so it is no sign of wrong labels." + estimate,
             "Train on; if these classes stay there, look at their recall and at what they are "
             "taken for.",
             found,
@@ -161,9 +173,15 @@ def noise(density: np.ndarray, histogram: np.ndarray, classes: np.ndarray) -> Fi
         "warning",
         "A bump at norm 1: look for wrong labels",
         f"{share:.1%} of the samples have a norm above {HARD}, more than of the norms below it, "
-        "while others are learned. The model is sure that they belong to another class.",
+        "while others are learned. The model is sure that they belong to another class." + estimate,
         "Look at the samples of these classes that the model gets wrong with certainty, and "
-        "correct wrong labels. A density_exponent above 0 turns the bump down.",
+        "correct wrong labels. "
+        + (
+            "A density_exponent above 0 turns the bump down."
+            if multi_label
+            else "Until then GradientBalancedLoss weighs doubtful labels down, the more the higher "
+            "its noise_exponent; 0 trusts all labels."
+        ),
         found,
     )
 
@@ -273,19 +291,19 @@ def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
 
 
 def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -> Finding:
-    """Samples that have the largest or the smallest weight, where their ratio is at its limit.
+    """Samples of the largest or the smallest weight by density, where the ratio is at its limit.
 
     Args:
         density: Samples per bin, `(bins,)`.
-        weights: Weight of a sample in each bin, `(bins,)`.
+        weights: Weight of a sample in each bin by density alone, `(bins,)`.
         max_weight: Limit of the weights, to [1/max_weight, max_weight], or None.
     """
     occupied = (density > 0) & np.isfinite(weights)
     spread = weights[occupied].max() / weights[occupied].min() if occupied.any() else 1.0
     # Weights are scaled to mean 1 after they are limited: it shows in their ratio, not their size.
     if max_weight is None or max_weight == 1 or spread < 0.999 * max_weight**2:
-        largest = f"The largest weight is {spread:.1f} times the smallest."
-        return Finding("capped", "ok", "Weights are within their limit", largest)
+        largest = f"The largest weight by density is {spread:.1f} times the smallest."
+        return Finding("capped", "ok", "Weights by density are within their limit", largest)
     at_cap = occupied & np.isclose(weights, weights[occupied].max(), rtol=1e-3)
     at_floor = occupied & np.isclose(weights, weights[occupied].min(), rtol=1e-3)
     up, down = density[at_cap].sum() / density.sum(), density[at_floor].sum() / density.sum()
@@ -293,9 +311,9 @@ def capped(density: np.ndarray, weights: np.ndarray, max_weight: float | None) -
     return Finding(
         "capped",
         "info",
-        "Weights at their limit",
-        f"{up:.0%} of the samples have the largest weight and {down:.0%} the smallest: the ratio "
-        f"of the two is held at {max_weight**2:g}, the square of max_weight.",
+        "Weights by density at their limit",
+        f"{up:.0%} of the samples have the largest weight by density and {down:.0%} the smallest: "
+        f"the ratio of the two is held at {max_weight**2:g}, the square of max_weight.",
         "Nearly all samples are at one of the two ends: raise max_weight to tell them apart, or "
         "lower density_exponent."
         if much

@@ -55,7 +55,7 @@ def last_step(log_dir: str | os.PathLike) -> tuple[int, bool]:
 
 
 def density_over_steps(log_dir: str | os.PathLike, statistic: str = "output") -> dict[str, Any]:
-    """Density and weights by gradient norm over the steps of a run.
+    """Density and mean weights by gradient norm over the steps of a run.
 
     Args:
         log_dir: Directory of a run.

@@ -1,4 +1,4 @@
-"""What a gradient balance summary says of itself, so that readers know it: format version 1.
+"""What a gradient balance summary says of itself, so that readers know it: format version 2.
 
 Each summary is a tensor with the plugin name `gradient_balance`, the data class *tensor* and, as
 plugin content, a JSON object with the fields of `Content`. Its tag is `STATISTIC/KIND`. A model
@@ -8,8 +8,10 @@ negatives and those verified as positives.
 | kind | shape | what it holds |
 |---|---|---|
 | `density` | `(bins,)` | samples per batch by gradient norm, all classes (moving average) |
-| `weights` | `(bins,)` | weight of a sample by gradient norm; NaN where no sample is |
+| `weights` | `(bins,)` | mean weight of a sample by gradient norm; NaN where no sample is |
+| `density_weights` | `(bins,)` | the part of it that is by density alone; NaN where no sample is |
 | `histogram` | `(num_rows, bins)` | the density of single classes, those of `histogram_classes` |
+| `balanced_histogram` | `(num_rows, bins)` | the same, each sample counted with its weight |
 | `histogram_classes` | `(num_rows,)` | int32, the classes of the rows |
 | `histogram_quantiles` | `(5, bins)` | over all classes, quantiles of a class's share in a bin |
 | `class_counts` | `(num_classes,)` | samples seen since the start |
@@ -21,12 +23,17 @@ negatives and those verified as positives.
 | `recalls` | `(num_classes,)` | recall in validation (in training where there is none) |
 | `num_epochs` | `()` | epochs that the counts span, where Keras knows the length of one |
 | `num_skipped` | `()` | samples kept out for non-finite gradients since the start |
+| `noise_rate` | `()` | estimated share of wrong labels, where the loss estimates one |
 | `loss` | `()` | the training loss, balanced |
 | `base_loss` | `()` | the training loss without balance |
 | `class_names` | `(num_names,)` | strings, the classes' names in order; step 0, 1, ... are pages |
 
 Numbers are float32 where nothing else is said. `histogram_quantiles` is written, and `histogram`
 limited to chosen classes, where a model has more classes than fit into an event (see `summary`).
+
+In version 1 `weights` and `mean_weights` were by density alone, and there was no `density_weights`,
+`balanced_histogram` and `noise_rate`. A reader takes each version up to its own.
+
 This module and those that read summaries import neither TensorFlow nor Keras.
 """
 
@@ -37,7 +44,7 @@ import numpy as np
 from tensorboard.compat.proto import summary_pb2
 
 PLUGIN_NAME = "gradient_balance"
-VERSION = 1
+VERSION = 2
 # How event files with these summaries end, so that they are known among those of others.
 FILE_SUFFIX = ".gradient_balance"
 
@@ -50,12 +57,14 @@ VECTORS = (
     "mean_weights",
     "recalls",
 )
-SCALARS = ("num_epochs", "num_skipped", "loss", "base_loss")
-# What is written at each step, whatever the model.
+SCALARS = ("num_epochs", "num_skipped", "noise_rate", "loss", "base_loss")
+# What is written at each step, whatever the model, and what of it version 1 did not have.
 ALWAYS = (
     "density",
     "weights",
+    "density_weights",
     "histogram",
+    "balanced_histogram",
     "histogram_classes",
     "class_counts",
     "margins",
@@ -63,10 +72,13 @@ ALWAYS = (
     "mean_weights",
     "num_skipped",
 )
+SINCE_VERSION_2 = ("density_weights", "balanced_histogram")
 KINDS = (
     "density",
     "weights",
+    "density_weights",
     "histogram",
+    "balanced_histogram",
     "histogram_classes",
     "histogram_quantiles",
     *VECTORS,
@@ -183,7 +195,9 @@ def fits(content: Content, kind: str, tensor: np.ndarray) -> bool:
     shape: tuple[int | None, ...] = {
         "density": (content.bins,),
         "weights": (content.bins,),
+        "density_weights": (content.bins,),
         "histogram": (None, content.bins),
+        "balanced_histogram": (None, content.bins),
         "histogram_classes": (None,),
         "histogram_quantiles": (len(QUANTILE_LEVELS), content.bins),
         **dict.fromkeys(VECTORS, (content.num_classes,)),
@@ -213,9 +227,10 @@ def mended(content: Content, kind: str, tensor: np.ndarray) -> tuple[np.ndarray,
     if kind in ("class_names", "histogram_classes", "loss", "base_loss"):
         # The loss of a training that diverges is not finite: that is no damage.
         return tensor, True
-    may_be_nan = kind in ("weights", "mean_norms", "mean_weights", "recalls")
+    may_be_nan = kind in ("weights", "density_weights", "mean_norms", "mean_weights", "recalls")
     # A weight without a cap may be of any size.
-    most = np.finfo(np.float32).max if kind in ("weights", "mean_weights") else _MOST
+    weighted = kind in ("weights", "density_weights", "mean_weights", "balanced_histogram")
+    most = np.finfo(np.float32).max if weighted else _MOST
     possible = np.abs(tensor) <= most
     if kind != "margins":
         possible &= tensor >= 0

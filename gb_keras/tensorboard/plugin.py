@@ -91,8 +91,9 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/series?run=&statistic=[&max_steps=200][&class=]`: everything over steps.
 
         `{"run", "statistic", "bins", "steps": [], "wall_times": [], "density": [[] per step],
-        "weights": [[] per step], "loss": [], "base_loss": [], "skipped": []}`; null stands for
-        what was not written at a step. With a class, its own density and, instead of the losses,
+        "weights": [[] per step], "loss": [], "base_loss": [], "noise_rate": [], "skipped": []}`;
+        null stands for what was not written at a step. With a class, its own density, `"balanced":
+        [[] per step]`, which counts each sample with its weight, and, instead of the rest,
         `"class", "name", "count": [], "mean_norm": [], "margin": [], "mean_weight": [], "recall":
         []`.
         `max_steps` is in 2 to 500; steps are spread evenly over those that are kept.
@@ -107,9 +108,9 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/step?run=&statistic=[&step=]`: one step, the last one where none is given.
 
         `{"run", "statistic", "step", "wall_time", "num_classes", "bins", "density": [],
-        "weights": null | [], "sentence", "rows": [{"class", "name", "density": []}], "quantiles":
-        null | {"levels": [], "share": [[] per level]}}`. A step that was not logged means the
-        last one before it.
+        "weights": null | [], "sentence", "rows": [{"class", "name", "density": [], "balanced":
+        null | []}], "quantiles": null | {"levels": [], "share": [[] per level]}}`. A step that was
+        not logged means the last one before it.
         """
         return self._view(request).one_step(arguments.optional_step(request))
 
@@ -169,9 +170,10 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         elif table == "series":
             answer = view.over_steps(views.MAX_POINTS)
             bins = range(answer["bins"])
-            header = ["step", "wall_time", "loss", "base_loss", "skipped"]
+            curves = ["loss", "base_loss", "noise_rate", "skipped"]
+            header = ["step", "wall_time", *curves]
             header += [f"density_{i}" for i in bins] + [f"weight_{i}" for i in bins]
-            names = ("steps", "wall_times", "loss", "base_loss", "skipped", "density", "weights")
+            names = ("steps", "wall_times", *curves, "density", "weights")
             rows = [
                 [*scalars, *density, *(weights or [None] * answer["bins"])]
                 for *scalars, density, weights in zip(*(answer[n] for n in names), strict=True)

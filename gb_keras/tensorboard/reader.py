@@ -210,7 +210,12 @@ def _run(tags: Mapping[str, provider.TensorTimeSeries]) -> Run:
             )
             del run.statistics[name]
             continue
-        missing = [kind for kind in metadata.ALWAYS if kind not in statistic.kinds]
+        version = statistic.content.version
+        missing = [
+            kind
+            for kind in metadata.ALWAYS
+            if kind not in statistic.kinds and (version > 1 or kind not in metadata.SINCE_VERSION_2)
+        ]
         if missing:
             run.problems.append(
                 f"Statistic {name[:100]!r} has no summaries of {', '.join(missing)}: what they "

@@ -18,28 +18,37 @@ class Snapshot:
         loss: How the loss is balanced.
         balanced: Whether the model trains with this loss, or is only observed.
         histogram: Samples per batch of each class by gradient norm, `(num_classes, bins)`.
-        weights: Weight of a sample by its norm, `(bins,)`; NaN where there is no sample.
+        balanced_histogram: The same, each sample counted with its weight, `(num_classes, bins)`.
         class_counts: Samples seen of each class, `(num_classes,)`.
+        density_weights: Weight of a sample by the density at its norm alone, `(bins,)`; NaN where
+            there is no sample.
         margins: Margins added to the logits in training, `(num_classes,)`.
-        mass: Gradient mass of each class, positive and negative, `(2, num_classes)`, or None where
-            it is not watched.
+        mass: Gradient mass of each class, positive and negative, `(2, num_classes)`.
         num_skipped: Samples kept out of the statistic.
+        noise_rate: Estimated share of wrong labels; None where the loss does not estimate it.
     """
 
     name: str
     loss: GradientBalancedLoss
     balanced: bool
     histogram: np.ndarray
-    weights: np.ndarray
+    balanced_histogram: np.ndarray
     class_counts: np.ndarray
+    density_weights: np.ndarray
     margins: np.ndarray
-    mass: np.ndarray | None
+    mass: np.ndarray
     num_skipped: int
+    noise_rate: float | None
 
     @property
     def density(self) -> np.ndarray:
         """Samples per batch by gradient norm, all classes, `(bins,)`."""
         return self.histogram.sum(axis=0)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Mean weight of a sample by its norm, `(bins,)`; NaN where there is no sample."""
+        return _ratio(self.balanced_histogram.sum(axis=0), self.density)
 
     @property
     def mean_norms(self) -> np.ndarray:
@@ -48,17 +57,13 @@ class Snapshot:
         To the precision of a bin: samples are taken to lie in the middle of theirs.
         """
         bins = self.histogram.shape[1]
-        return self._mean((np.arange(bins, dtype=np.float32) + 0.5) / bins)
+        norms = (np.arange(bins, dtype=np.float32) + 0.5) / bins
+        return _ratio(self.histogram @ norms, self.histogram.sum(axis=1))
 
     @property
     def mean_weights(self) -> np.ndarray:
         """Mean weight of each class's samples, `(num_classes,)`; NaN without samples."""
-        return self._mean(np.nan_to_num(self.weights))
-
-    def _mean(self, by_bin: np.ndarray) -> np.ndarray:
-        samples = self.histogram.sum(axis=1)
-        total = self.histogram @ by_bin.astype(np.float32)
-        return np.divide(total, samples, out=np.full_like(samples, np.nan), where=samples > 0)
+        return _ratio(self.balanced_histogram.sum(axis=1), self.histogram.sum(axis=1))
 
 
 def take(
@@ -69,37 +74,64 @@ def take(
     Args:
         name: Name of the statistic.
         loss: How its loss is balanced.
-        statistic: The statistic, built.
+        statistic: The statistic, built and watched.
         balanced: Whether the model trains with this loss.
 
     Example:
         >>> statistic = GradientDensity(bins=4, momentum=0.9)
+        >>> watched = statistic.watch()
         >>> statistic.build(3)
         >>> [snapshot] = take("output", GradientBalancedLoss(bins=4), statistic, balanced=True)
         >>> snapshot.histogram.shape, snapshot.density
         ((3, 4), array([0., 0., 0., 0.], dtype=float32))
     """
+    assert statistic.watched is not None
     histogram = statistic.histogram.numpy()
     class_counts = statistic.class_counts.numpy()
     bins = histogram.shape[-1]
     # The running density stands for the batch as well: weights of mean 1 over all samples.
     all_classes = histogram.reshape(-1, bins).sum(axis=0)
     weights = density.bin_weights(all_classes, all_classes, loss.density_exponent, loss.max_weight)
+    density_weights = np.where(all_classes > 0, weights.numpy(), np.float32(np.nan))
+    balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
+    estimates_noise = not statistic.multi_label and (loss.noise_exponent or loss.norm_floor)
     margin_of = density.class_log_odds if statistic.multi_label else density.class_margin
     margins = margin_of(class_counts, loss.prior_strength).numpy()
     shared = {
-        "loss": loss,
-        "balanced": balanced,
-        "weights": np.where(all_classes > 0, weights.numpy(), np.float32(np.nan)),
+        "density_weights": density_weights,
         "margins": margins,
-        "mass": None if statistic.mass is None else statistic.mass.value.numpy(),
+        "mass": statistic.watched.mass.numpy(),
         "num_skipped": int(statistic.num_skipped.numpy()),
+        "noise_rate": float(statistic.noise_rate.numpy()) if estimates_noise else None,
     }
     if not statistic.multi_label:
-        return [Snapshot(name=name, histogram=histogram, class_counts=class_counts, **shared)]
+        return [
+            Snapshot(name, loss, balanced, histogram, balanced_histogram, class_counts, **shared)
+        ]
+    parts = zip(
+        ("negatives", "positives"), histogram, balanced_histogram, class_counts, strict=True
+    )
     return [
-        Snapshot(name=f"{name}/{part}", histogram=rows, class_counts=counts, **shared)
-        for part, rows, counts in zip(
-            ("negatives", "positives"), histogram, class_counts, strict=True
-        )
+        Snapshot(f"{name}/{part}", loss, balanced, *of_part, **shared) for part, *of_part in parts
     ]
+
+
+def _balanced(histogram: np.ndarray, cells: np.ndarray, density_weights: np.ndarray) -> np.ndarray:
+    """The histogram with each sample counted with its weight, the mean one of its place.
+
+    The histogram may be older than what was watched, as in a training that is resumed. A place
+    where nothing was watched yet takes the weights by density.
+
+    Args:
+        histogram: Samples, `(..., bins)`.
+        cells: Samples watched, plain and balanced, `(2, num_rows * bins)`.
+        density_weights: `(bins,)`; NaN where there is no sample.
+    """
+    plain, balanced = cells.reshape(2, *histogram.shape)
+    unknown = np.broadcast_to(np.nan_to_num(density_weights), histogram.shape)
+    return histogram * np.divide(balanced, plain, out=unknown.copy(), where=plain > 0)
+
+
+def _ratio(total: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """A mean over samples; NaN where there are none."""
+    return np.divide(total, samples, out=np.full_like(samples, np.nan), where=samples > 0)

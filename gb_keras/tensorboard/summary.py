@@ -45,6 +45,7 @@ def gradient_balance(
         >>> from gb_keras import GradientBalancedLoss, GradientDensity
         >>> from gb_keras.tensorboard import snapshot
         >>> statistic = GradientDensity(bins=30, momentum=0.99)
+        >>> watched = statistic.watch()
         >>> statistic.build(10)
         >>> with tf.summary.create_file_writer(tempfile.mkdtemp()).as_default():
         ...     for taken in snapshot.take("output", GradientBalancedLoss(), statistic, True):
@@ -54,15 +55,15 @@ def gradient_balance(
     tensors |= {
         "density": snapshot.density,
         "weights": snapshot.weights,
+        "density_weights": snapshot.density_weights,
         "class_counts": snapshot.class_counts,
         "margins": snapshot.margins,
         "mean_norms": snapshot.mean_norms,
         "mean_weights": snapshot.mean_weights,
-        "num_skipped": np.float32(snapshot.num_skipped),
+        "mass_positive": snapshot.mass[0],
+        "mass_negative": snapshot.mass[1],
     }
-    if snapshot.mass is not None:
-        tensors["mass_positive"], tensors["mass_negative"] = snapshot.mass
-    tensors |= {kind: np.float32(value) for kind, value in (scalars or {}).items()}
+    tensors |= {kind: np.float32(value) for kind, value in _scalars(snapshot, scalars).items()}
     for kind, tensor in tensors.items():
         _write(snapshot, kind, tensor, step)
 
@@ -121,8 +122,16 @@ def plain(snapshot: Snapshot, step: int, scalars: Mapping[str, float] | None = N
                     display_name=None, description="Samples per batch by gradient norm."
                 ).SerializeToString(),
             )
-    for name, value in {"num_skipped": snapshot.num_skipped, **(scalars or {})}.items():
+    for name, value in _scalars(snapshot, scalars).items():
         tf.summary.scalar(f"{prefix}/{name}", value, step=step)
+
+
+def _scalars(snapshot: Snapshot, scalars: Mapping[str, float] | None) -> dict[str, float]:
+    """All scalars of a step by their kinds."""
+    found = {"num_skipped": snapshot.num_skipped, **(scalars or {})}
+    if snapshot.noise_rate is not None:
+        found["noise_rate"] = snapshot.noise_rate
+    return found
 
 
 def max_chosen(bins: int) -> int:
@@ -163,14 +172,14 @@ def _histograms(snapshot: Snapshot, classes: Sequence[int]) -> Iterator[tuple[st
         yield "histogram_quantiles", _quantiles(snapshot.histogram)
     yield "histogram_classes", rows
     yield "histogram", snapshot.histogram[rows]
+    yield "balanced_histogram", snapshot.balanced_histogram[rows]
 
 
 def _chosen_rows(snapshot: Snapshot, classes: Sequence[int]) -> np.ndarray:
     num_classes, bins = snapshot.histogram.shape
     check_classes(classes, num_classes, bins)
     chosen = np.asarray(classes, np.int32)
-    mass = snapshot.histogram.sum(axis=1) if snapshot.mass is None else snapshot.mass.sum(axis=0)
-    order = np.argsort(-mass, kind="stable")
+    order = np.argsort(-snapshot.mass.sum(axis=0), kind="stable")
     extremes = [order[:NUM_EXTREME_CLASSES], order[-NUM_EXTREME_CLASSES:]]
     return np.unique(np.concatenate([chosen, *extremes]).astype(np.int32))
 

@@ -27,8 +27,8 @@ NUMBERS_OF_A_CLASS = {
 
 # Reads kinds over steps, or the newest step alone; leaves out what there is not.
 ReadSeries = Callable[[Sequence[str], bool], dict[str, Series]]
-_CURVES = ("density", "weights", "loss", "base_loss", "num_skipped", "num_epochs")
-_HISTOGRAMS = ("histogram", "histogram_classes", "histogram_quantiles")
+_CURVES = ("density", "weights", "loss", "base_loss", "noise_rate", "num_skipped", "num_epochs")
+_HISTOGRAMS = ("histogram", "balanced_histogram", "histogram_classes", "histogram_quantiles")
 
 
 def runs(read: dict[str, Run]) -> dict[str, Any]:
@@ -149,8 +149,9 @@ class StatisticView:
         }
         for kind in ("density", "weights"):
             answer[kind] = [_numbers(self.at(kind, step)) for step in steps]
-        for key, kind in (("loss", "loss"), ("base_loss", "base_loss"), ("skipped", "num_skipped")):
-            answer[key] = _numbers([scalar(self.at(kind, step)) for step in steps])
+        for kind in ("loss", "base_loss", "noise_rate"):
+            answer[kind] = _numbers([scalar(self.at(kind, step)) for step in steps])
+        answer["skipped"] = _numbers([scalar(self.at("num_skipped", step)) for step in steps])
         return answer
 
     def class_over_steps(self, index: int, max_steps: int) -> dict[str, Any]:
@@ -164,16 +165,17 @@ class StatisticView:
             "bins": self._content.bins,
             "steps": steps.tolist(),
             "wall_times": wall_times.tolist(),
-            "density": [_numbers(self._row(index, step)) for step in steps],
-            "weights": [_numbers(self.at("weights", step)) for step in steps],
+            "density": [_numbers(self._row("histogram", index, step)) for step in steps],
+            "balanced": [_numbers(self._row("balanced_histogram", index, step)) for step in steps],
         }
         for name, kind in NUMBERS_OF_A_CLASS.items():
             vectors = [self.at(kind, step) for step in steps]
             answer[name] = _numbers([_entry(vector, index) for vector in vectors])
         return answer
 
-    def _row(self, index: int, step: int) -> np.ndarray | None:
-        classes, histogram = self.at("histogram_classes", step), self.at("histogram", step)
+    def _row(self, kind: str, index: int, step: int) -> np.ndarray | None:
+        """A class's row of a histogram; None where it was not written."""
+        classes, histogram = self.at("histogram_classes", step), self.at(kind, step)
         if classes is None or histogram is None:
             return None
         rows = np.flatnonzero(classes == index)
@@ -196,7 +198,12 @@ class StatisticView:
         rows = []
         if classes is not None and histogram is not None:
             rows = [
-                {"class": int(index), "name": name, "density": _numbers(row)}
+                {
+                    "class": int(index),
+                    "name": name,
+                    "density": _numbers(row),
+                    "balanced": _numbers(self._row("balanced_histogram", index, step)),
+                }
                 for index, name, row in zip(classes, self.names(classes), histogram, strict=False)
             ]
         index = int(np.searchsorted(self._density.steps, step))
@@ -221,9 +228,11 @@ class StatisticView:
     def findings(self) -> dict[str, Any]:
         """The state of health at the last step."""
         step = self.step(None)
-        self._read(*_HISTOGRAMS, "class_counts", "class_names")
+        self._read(*_HISTOGRAMS, "density_weights", "class_counts", "class_names")
         self.read_at(step, *metadata.VECTORS)
-        density, weights = self._density_at(step), self.at("weights", step)
+        # Of version 1 all weights are by density.
+        by_density = "weights" if self._content.version == 1 else "density_weights"
+        density, weights = self._density_at(step), self.at(by_density, step)
         histogram, classes = self.at("histogram", step), self.at("histogram_classes", step)
         if histogram is None or classes is None:
             histogram, classes = np.zeros((0, len(density))), np.zeros(0, int)
@@ -244,7 +253,11 @@ class StatisticView:
                 findings.append(health.skipped(skipped, seen))
             if weights is not None:
                 findings.append(health.capped(density, weights, self._content.max_weight))
-            findings += [health.noise(density, histogram, classes), health.crowded(density)]
+            noise_rate = scalar(self.at("noise_rate", step))
+            findings += [
+                health.noise(density, histogram, classes, noise_rate, self._content.multi_label),
+                health.crowded(density),
+            ]
         findings.append(health.damaged(self._damaged()))
         severities = ("warning", "info", "ok")
         findings.sort(key=lambda finding: severities.index(finding.severity))

@@ -77,6 +77,13 @@ def test_what_is_written_is_what_the_model_has_and_keras_reports(tmp_path):
     history = fit(model, GradientBalanceTensorBoard(tmp_path)).history
     histogram = series(tmp_path, "output/histogram")[-1][1]
     np.testing.assert_array_equal(histogram, model.gradient_density.histogram.numpy())
+    cells = dict(series(tmp_path, "output/balanced_histogram"))[30]
+    weights = dict(series(tmp_path, "output/weights"))[30]
+    np.testing.assert_allclose(
+        cells.sum(axis=0), histogram.sum(axis=0) * np.nan_to_num(weights), rtol=1e-4
+    )
+    rate = float(model.gradient_density.noise_rate.numpy())
+    assert float(series(tmp_path, "output/noise_rate")[-1][1]) == pytest.approx(rate)
     for name in ("loss", "base_loss"):
         written = [float(value) for _, value in series(tmp_path, f"output/{name}")]
         np.testing.assert_allclose(written, history[name], rtol=1e-6)

@@ -76,23 +76,31 @@ def test_words_are_of_what_tells_most():
 def test_nothing_is_below_zero():
     # In float32 their sum is less than that of the parts in float64.
     density = np.array([0.7, 0.2, 0.1, 0.3, 0.1, 0.6, 0.1, 0.1, 0.1, 0.0], np.float32)
-    text = health.noise(density, density[None], np.array([0])).text
+    text = health.noise(density, density[None], np.array([0]), None, False).text
     assert text.startswith("0.0% of the samples")
 
 
 def test_a_bump_at_norm_1_is_a_sign_of_noise_and_nothing_else_is():
     rows = np.stack([HEALTHY, NOISY, NOISY / 4])
-    found = health.noise(NOISY, rows, np.array([7, 8, 9]))
+    found = health.noise(NOISY, rows, np.array([7, 8, 9]), 0.284, False)
     assert found.severity == "warning"
     assert [index for index, _ in found.classes] == [8, 9]
     assert found.classes[0][1] == pytest.approx(0.15)
+    assert found.text.endswith("Estimated share of wrong labels: 28.4%.")
+    assert "noise_exponent" in found.advice
+    # Multi-label losses trust all labels.
+    found = health.noise(NOISY, rows, np.array([7, 8, 9]), None, True)
+    assert "Estimated" not in found.text
+    assert "noise_exponent" not in found.advice
     for density in (HEALTHY, UNTRAINED, np.zeros(10)):
-        assert health.noise(density, rows, np.arange(3)).severity == "ok"
+        found = health.noise(density, rows, np.arange(3), 0.004, False)
+        assert found.severity == "ok"
+        assert found.text.endswith("Estimated share of wrong labels: 0.4%.")
 
 
 def test_a_bump_of_classes_that_are_not_learned_is_no_sign_of_noise():
     rows = np.stack([HEALTHY * 5, UNTRAINED])
-    found = health.noise(rows.sum(0), rows, np.array([0, 9]))
+    found = health.noise(rows.sum(0), rows, np.array([0, 9]), 0.05, False)
     assert found.severity == "info"
     assert [index for index, _ in found.classes] == [9]
 
@@ -118,8 +126,8 @@ def test_weights_at_their_cap():
         found = health.capped(HEALTHY, scale * weights, 2.0)
         assert found.severity == "info"
         assert found.text == (
-            "4% of the samples have the largest weight and 60% the smallest: the ratio of the two "
-            "is held at 4, the square of max_weight."
+            "4% of the samples have the largest weight by density and 60% the smallest: the ratio "
+            "of the two is held at 4, the square of max_weight."
         )
     assert health.capped(HEALTHY, np.linspace(0.8, 1.2, 10), 2.0).severity == "ok"
     assert health.capped(HEALTHY, weights, None).severity == "ok"

@@ -133,6 +133,65 @@ def test_what_the_overview_shows(page, board):
     assert "20 of 1,000 have rows" in page.text("class-chart")
 
 
+def test_label_noise_is_told_and_weighted_down(page, tmp_path):
+    train(tmp_path / "noise", noise=0.4, epochs=12, names=NAMES)
+    with Board(tmp_path, "true") as board:
+        board.wait_for(1)
+        page.open(board)
+        estimated = page.run(
+            """const [term] = [...document.querySelectorAll(".facts dt")].filter(
+                (term) => term.innerText === "Wrong labels, estimated");
+            return term.nextSibling.innerText;"""
+        )
+        assert 15 < float(estimated.removesuffix("%")) < 50
+        noise = page.plot("loss-chart", "data.find((trace) => trace.name === 'noise').y")
+        assert f"{noise[-1]:.0%}"[:2] == estimated[:2]
+        after = page.plot("profile-chart", "data.find((trace) => trace.name === 'after').y")
+        before = page.plot("profile-chart", "data.find((trace) => trace.name === 'before').y")
+        weights = page.plot("profile-chart", "data.find((trace) => trace.name === 'weight').y")
+        # Of a crowd at norm 1 that density alone would leave at least a quarter.
+        assert before[-1] > max(before[20:29])
+        assert weights[-1] < 0.2
+        assert after[-1] < before[-1] / 3
+        # Shares of the classes, in each of which the wrong labels count less.
+        shares = page.plot("class-chart", "data[0].customdata.map((row) => row.at(-1)[1])")
+        page.choose("balance-mode", "after")
+        assert "after balancing" in page.text("class-chart")
+        counted = page.plot("class-chart", "data[0].customdata.map((row) => row.at(-1)[1])")
+        assert all(now < share for now, share in zip(counted, shares, strict=True) if share > 0.02)
+        page.show("health")
+        assert "Estimated share of wrong labels: " in page.text("[data-kind=noise]")
+        page.show("classes")
+        page.click(".classes tbody tr")
+        assert page.plot("class-density-chart", "data.length") == 2
+        page.driver.get("about:blank")
+
+
+def test_a_log_of_version_1(page, logs, tmp_path):
+    writer = EventFileWriter(str(tmp_path), filename_suffix=metadata.FILE_SUFFIX)
+    for event in history.events(logs / "balanced"):
+        [value] = event.summary.value
+        if value.tag.split("/")[-1] in (*metadata.SINCE_VERSION_2, "noise_rate"):
+            continue
+        content = value.metadata.plugin_data.content
+        value.metadata.plugin_data.content = content.replace(b'"version": 2', b'"version": 1')
+        writer.add_event(event)
+    writer.close()
+    with Board(tmp_path, "true") as board:
+        board.wait_for(1)
+        page.open(board)
+        assert not page.find("notices").is_displayed()
+        assert "Wrong labels" not in page.text("#panel-overview")
+        assert page.plot("density-chart", "data.length") == 2
+        page.choose("balance-mode", "after")
+        assert "after" not in page.text("class-chart")
+        page.show("classes")
+        page.click(".classes tbody tr")
+        assert page.plot("class-density-chart", "data.length") == 1
+        page.show("health")
+        page.driver.get("about:blank")
+
+
 def test_table_of_classes(page, board):
     page.open(board, "classes", run=MANY)
     assert page.text("classes-position") == "1-25 of 1,000 classes"

@@ -63,18 +63,24 @@ def test_series(board):
     assert series["skipped"] == [0, 0, 0, 0]
     weights = np.array(series["weights"][-1], float)
     density = np.array(series["density"][-1])
-    # Weights have mean 1 over the samples; where no sample is there is no weight.
-    assert np.nansum(weights * density) / density.sum() == pytest.approx(1, rel=1e-3)
+    # By density weights have mean 1; trust and floor only take away.
+    assert 0.3 < np.nansum(weights * density) / density.sum() < 0.99
+    # Where no sample is there is no weight.
     assert np.isnan(weights).any() == (density == 0).any()
+    assert all(0 < rate < 0.5 for rate in series["noise_rate"])
     noise = board.get("series", **of("noise", max_steps=5))
     assert noise["steps"] == [12, 48, 84, 108, 144]
     assert noise["loss"] == noise["base_loss"]
+    # A plain loss doubts no label.
+    assert noise["noise_rate"] == [None] * 5
 
 
 def test_a_class_over_steps(board):
     series = board.get("series", **of("balanced", **{"class": 1}))
     assert series["name"] == NAMES[1]
-    assert np.shape(series["density"]) == (4, 30)
+    assert np.shape(series["density"]) == np.shape(series["balanced"]) == (4, 30)
+    mean_weights = np.sum(series["balanced"], axis=1) / np.sum(series["density"], axis=1)
+    np.testing.assert_allclose(series["mean_weight"], mean_weights, rtol=1e-4)
     assert series["count"] == sorted(series["count"])
     assert all(margin < 0 for margin in series["margin"])
     assert all(0 <= recall <= 1 for recall in series["recall"])
@@ -90,6 +96,9 @@ def test_one_step(board):
     assert [row["name"] for row in step["rows"]] == NAMES
     rows = np.array([row["density"] for row in step["rows"]])
     np.testing.assert_allclose(rows.sum(0), step["density"], rtol=1e-4, atol=1e-6)
+    balanced = np.sum([row["balanced"] for row in step["rows"]], axis=0)
+    weights = np.nan_to_num(np.array(step["weights"], float))
+    np.testing.assert_allclose(balanced, rows.sum(0) * weights, rtol=1e-4, atol=1e-6)
     assert step["sentence"].endswith("%.")
     assert step["quantiles"] is None
     many = board.get("step", **of(MANY))
@@ -287,9 +296,26 @@ DAMAGED = {
     "density": np.full(4, -1, np.float32),
     "class_counts": np.ones(2, np.float32),
     "weights": np.full(4, np.inf, np.float32),
+    "balanced_histogram": np.full((3, 4), np.nan, np.float32),
+    "noise_rate": np.float32(-1),
     "mass_positive": np.full(3, np.inf, np.float32),
     "margins": np.full(3, np.nan, np.float32),
     "histogram_classes": np.array([0, 7], np.int32),
+}
+
+
+VERSION_1 = {
+    "density": np.array([6, 2, 1, 3], np.float32),
+    "weights": np.array([0.5, 1, 2, 1], np.float32),
+    "histogram": np.array([[6, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 3]], np.float32),
+    "histogram_classes": np.arange(3, dtype=np.int32),
+    "class_counts": np.array([60, 20, 40], np.float32),
+    "margins": np.log([0.5, 1 / 6, 1 / 3]).astype(np.float32),
+    "mean_norms": np.array([0.125, 0.375, 0.8], np.float32),
+    "mean_weights": np.array([0.5, 1, 1.25], np.float32),
+    "num_skipped": np.float32(0),
+    "loss": np.float32(1),
+    "base_loss": np.float32(2),
 }
 
 
@@ -318,6 +344,9 @@ def strange(request, tmp_path_factory, logs):
         write(run, f"output/{kind}", tensor, content(kind))
         if kind == "mass_positive":
             write(run, "output/mass_negative", tensor, content("mass_negative"))
+    # As it was written before there was more than density in weights.
+    for kind, tensor in VERSION_1.items():
+        write(folder / "version_1", f"output/{kind}", tensor, content(kind, version=1), step=7)
     stopped = folder / "stopped"
     for step, num_skipped in enumerate((0, 50)):
         write(stopped, "output/density", density, content("density"), step)
@@ -332,7 +361,7 @@ def strange(request, tmp_path_factory, logs):
     (folder / "cut").mkdir()
     (folder / "cut" / file.name).write_bytes(file.read_bytes()[:-5000])
     with Board(folder, request.param) as board:
-        board.wait_for(22)
+        board.wait_for(25)
         yield board
     # Of NumPy, too.
     assert not [line for line in board.said if "Warning" in line]
@@ -363,7 +392,10 @@ def test_what_is_missing_is_named(strange):
     [found] = [each for each in strange.get("runs")["runs"] if each["run"] == "bare"]
     assert len(found["statistics"]) == 1
     [problem] = found["problems"]
-    assert "no summaries of weights, histogram, histogram_classes, class_counts, " in problem
+    assert (
+        "no summaries of weights, density_weights, histogram, balanced_histogram, "
+        "histogram_classes, class_counts, " in problem
+    )
 
 
 def findings(board, run):
@@ -399,6 +431,23 @@ def test_tensors_that_are_something_else(strange, run):
 @pytest.mark.parametrize("path", ["series", "step", "classes", "ranking", "health", "download"])
 def test_what_is_missing_or_not_a_number_breaks_nothing(strange, run, path):
     strange.get(path, **of(run))
+
+
+def test_a_log_of_version_1_is_shown_as_it_was(strange):
+    [run] = [each for each in strange.get("runs")["runs"] if each["run"] == "version_1"]
+    assert not run["problems"]
+    series = strange.get("series", **of("version_1"))
+    assert series["weights"] == [[0.5, 1, 2, 1]]
+    assert series["noise_rate"] == [None]
+    step = strange.get("step", **of("version_1"))
+    assert [row["balanced"] for row in step["rows"]] == [None] * 3
+    assert "weights" in step["sentence"]
+    assert strange.get("series", **of("version_1", **{"class": 1}))["balanced"] == [None]
+    found = findings(strange, "version_1")
+    assert found["damaged"]["severity"] == "ok"
+    assert "wrong labels" not in found["noise"]["text"]
+    # Weights were those by density alone, whose ratio max_weight holds.
+    assert found["capped"]["title"] == "Weights by density at their limit"
 
 
 def test_names_are_cut_and_kept_apart(strange):

@@ -29,7 +29,7 @@ export const COLUMNS = {
     hint: "Mean gradient norm of the class's samples: 0 easy, 1 wrong",
   },
   margin: { label: "Margin", hint: "Shift of the class's logit inside the loss" },
-  mean_weight: { label: "Mean weight", hint: "Mean weight of the class's samples" },
+  mean_weight: { label: "Mean weight", hint: "Mean weight of the class's samples in the loss" },
   recall: { label: "Recall", hint: "Part of the class's samples that the model gets right" },
 };
 

@@ -24,9 +24,14 @@ export function shares(values) {
  */
 export function balance(density, weights) {
   const weighed = density.map((value, index) => (value ?? 0) * (weights?.[index] ?? 1));
-  const total = sum(weighed);
+  return scaledTo(weighed, density);
+}
+
+/** Scaled to the sum of another density; all zeros stay zeros. */
+export function scaledTo(values, density) {
+  const total = sum(values);
   const scale = total > 0 ? sum(density) / total : 0;
-  return weighed.map((value) => value * scale);
+  return values.map((value) => (value ?? 0) * scale);
 }
 
 /** Rows of steps to rows of bins, as a heat map wants them; a missing step becomes a gap. */

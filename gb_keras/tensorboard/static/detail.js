@@ -1,12 +1,12 @@
 /** One class: its own heat map over steps, and its numbers below on the same axis. */
 
 import { get } from "./api.js";
-import { Chart, FITTING, makeAxis, normAxis, stepAxis } from "./charts.js";
+import { Chart, FITTING, makeAxis } from "./charts.js";
 import { seriesColors } from "./colors.js";
-import { largest, partBelow } from "./density.js";
+import { indexOfStep, partBelow, scaledTo } from "./density.js";
+import { densityFigure } from "./density_figure.js";
 import { fill, h, nameElement } from "./dom.js";
 import { known, percent, short } from "./format.js";
-import { densityAxis, densityTrace } from "./heatmap.js";
 
 const MAX_STEPS = 200;
 const LINES = [
@@ -141,7 +141,14 @@ export class ClassDetail {
     const kept = series.steps.map((_, index) => index).filter((index) => series.density[index]);
     const steps = kept.map((index) => series.steps[index]);
     const density = kept.map((index) => series.density[index]);
-    const scale = this.#app.state.get("scale");
+    const after = kept.map((index) => {
+      const balanced = series.balanced[index];
+      return balanced && scaledTo(balanced, series.density[index]);
+    });
+    const mode = this.#app.statistic.balanced && after.some(Boolean) ? "both" : "before";
+    const { state } = this.#app;
+    const scale = state.get("scale");
+    const step = steps[indexOfStep(steps, state.number("step"))];
     if (!kept.length) {
       this.density.say(
         "The density of this class was not written: with many classes only some rows are. Its numbers over steps are below.",
@@ -152,18 +159,15 @@ export class ClassDetail {
       kept.length < series.steps.length
         ? `written at ${kept.length} of ${series.steps.length} steps`
         : "";
-    const top = largest(density);
-    await this.density.draw([series, scale], (look) => ({
-      data: [densityTrace({ steps, rows: density, bins, scale, top, unit: "samples per batch" })],
-      layout: {
-        margin: { l: 64, r: 70, t: 30, b: 40 },
-        xaxis: stepAxis(look, steps),
-        yaxis: normAxis(look),
-        uirevision: series.class,
-        coloraxis: densityAxis(look, { top, scale, title: "samples per batch" }),
-      },
-      summary: `${percent(partBelow(density.at(-1), 0.1))} of the samples of this class have a norm below 0.1 at the last step with data.`,
-    }));
+    await this.density.draw([series, mode, scale, step], (look) => {
+      const of = { steps, bins, density };
+      const { data, layout } = densityFigure(look, { series: of, after, mode, scale, step });
+      return {
+        data,
+        layout: { ...layout, margin: { l: 64, r: 70, t: 30, b: 40 }, uirevision: series.class },
+        summary: `${percent(partBelow(density.at(-1), 0.1))} of the samples of this class have a norm below 0.1 at the last step with data.`,
+      };
+    });
   }
 
   async #drawLines(series) {

@@ -1,9 +1,9 @@
-/** Losses, smoothed, and below them how many samples were kept out. */
+/** Losses, smoothed, and below them the share of wrong labels and how many samples were kept out. */
 
 import { makeAxis, stepLines } from "./charts.js";
 import { seriesColors } from "./colors.js";
 import { smooth } from "./density.js";
-import { integer, known, short } from "./format.js";
+import { integer, known, percent, short } from "./format.js";
 
 const has = (values) => values?.some(known);
 
@@ -48,23 +48,50 @@ export function lossFigure(look, { series, factor, balanced, step }) {
   };
   add("base loss", series.base_loss, colors.before);
   if (balanced || !has(series.base_loss)) add("balanced loss", series.loss, colors.after);
-  const skipped = has(series.skipped);
-  if (skipped) {
+  const most = (values) => Math.max(0, ...(values ?? []).map((value) => value ?? 0));
+  // From the bottom up, below the losses.
+  const panels = [
+    {
+      name: "skipped",
+      values: series.skipped,
+      line: { color: colors.muted, width: 1.5, shape: "hv" },
+      hovertemplate: "<b>%{y:,}</b> samples skipped<extra></extra>",
+      axis: { range: [0, Math.max(1, most(series.skipped) * 1.1)] },
+    },
+    {
+      name: "noise",
+      values: series.noise_rate,
+      line: { color: colors.weight, width: 2 },
+      hovertemplate: "<b>%{y:.1%}</b> of the labels wrong, estimated<extra></extra>",
+      axis: { range: [0, Math.max(0.1, most(series.noise_rate) * 1.1)], tickformat: ".0%" },
+    },
+  ].filter((panel) => has(panel.values));
+  const height = panels.length > 1 ? 0.17 : 0.22;
+  const gap = panels.length > 1 ? 0.09 : 0.12;
+  const axes = {};
+  for (const [index, { name, values, axis, ...trace }] of panels.entries()) {
+    const bottom = index * (height + gap);
+    axes[`yaxis${index + 2}`] = makeAxis(look, name, {
+      domain: [bottom, bottom + height],
+      nticks: 3,
+      rangemode: "tozero",
+      ...axis,
+    });
     data.push({
       type: "scatter",
       mode: series.steps.length > 1 ? "lines" : "markers",
-      name: "skipped",
+      name,
       showlegend: false,
       x: series.steps,
-      y: series.skipped,
-      yaxis: "y2",
-      line: { color: colors.muted, width: 1.5, shape: "hv" },
+      y: values,
+      yaxis: `y${index + 2}`,
       fill: "tozeroy",
-      hovertemplate: "<b>%{y:,}</b> samples skipped<extra></extra>",
+      ...trace,
     });
   }
-  const most = skipped ? Math.max(...series.skipped.map((value) => value ?? 0)) : 0;
   const last = series.base_loss?.at(-1) ?? series.loss?.at(-1);
+  const noise = series.noise_rate?.at(-1);
+  const skipped = most(series.skipped);
   return {
     data,
     layout: {
@@ -73,28 +100,21 @@ export function lossFigure(look, { series, factor, balanced, step }) {
       hovermode: "x unified",
       hoversubplots: "axis",
       xaxis: makeAxis(look, "step", {
-        anchor: skipped ? "y2" : "y",
+        anchor: panels.length ? "y2" : "y",
         zeroline: false,
         unifiedhovertitle: { text: "step %{x:,}" },
       }),
       yaxis: makeAxis(look, "loss", {
-        domain: skipped ? [0.34, 1] : [0, 1],
+        domain: [panels.length * (height + gap), 1],
         zeroline: false,
         nticks: 6,
       }),
-      ...(skipped
-        ? {
-            yaxis2: makeAxis(look, "skipped", {
-              domain: [0, 0.22],
-              range: [0, Math.max(1, most * 1.1)],
-              nticks: 3,
-              rangemode: "tozero",
-            }),
-          }
-        : {}),
+      ...axes,
       shapes: stepLines(look, step),
       uirevision: "loss",
     },
-    summary: `The loss is ${short(last)} at step ${integer(series.steps.at(-1))}; ${most ? `up to ${short(most)}` : "no"} samples were skipped.`,
+    summary:
+      `The loss is ${short(last)} at step ${integer(series.steps.at(-1))}; ${skipped ? `up to ${short(skipped)}` : "no"} samples were skipped.` +
+      (known(noise) ? ` Estimated share of wrong labels: ${percent(noise)}.` : ""),
   };
 }

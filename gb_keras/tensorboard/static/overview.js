@@ -6,7 +6,7 @@ import { bandsAndRowsFigure, classHeatmap } from "./class_figures.js";
 import { balance, indexOfStep, nearestStep, partBelow, partFrom, sum } from "./density.js";
 import { DENSITY_TITLES, densityFigure, stepAxes } from "./density_figure.js";
 import { fill, h, select } from "./dom.js";
-import { integer, percent, short } from "./format.js";
+import { integer, known, percent, short } from "./format.js";
 import { SCALES } from "./heatmap.js";
 import { hasLosses, lossFigure } from "./loss_figure.js";
 import { profileFigure } from "./profile_figure.js";
@@ -273,6 +273,9 @@ export class Overview {
           ? `${short(Math.min(...used))} to ${short(Math.max(...used))}`
           : unknown,
       ],
+      ...(known(series.noise_rate[index])
+        ? [["Wrong labels, estimated", percent(series.noise_rate[index])]]
+        : []),
       ["Samples per batch", short(sum(density))],
       ["Classes", integer(statistic.num_classes)],
     ];
@@ -351,6 +354,8 @@ export class Overview {
       this.loss.say("Losses and skipped samples were not logged in this run.");
       return;
     }
+    const noise = series.noise_rate.some(known);
+    this.loss.setTitle(`Loss${noise ? ", label noise" : ""} and skipped samples`);
     await this.loss.draw([series, factor, balanced], (look) =>
       lossFigure(look, { series, factor, balanced, step: series.steps[index] }),
     );
@@ -359,21 +364,28 @@ export class Overview {
   async #drawClasses(step) {
     const chart = this.byClass;
     const scale = this.#app.state.get("scale");
-    const rows = [...step.rows].sort((a, b) => sum(a.density) - sum(b.density));
+    // Where only what is after balancing is shown, it is of the classes too.
+    const after = this.mode.element.value === "after" && step.rows.some((row) => row.balanced);
+    const rows = step.rows
+      .toSorted((a, b) => sum(a.density) - sum(b.density))
+      .map((row) => ({ ...row, density: after ? (row.balanced ?? []) : row.density }));
     this.#rows = rows;
     if (step.quantiles) {
       chart.setTitle("Spread over classes at the chosen step");
       chart.hint.textContent = `${rows.length} of ${integer(step.num_classes)} have rows: chosen ones, and those with the most and the least gradient`;
-      await chart.draw([step, scale], (look) => bandsAndRowsFigure(look, { step, rows, scale }));
+      await chart.draw([step, scale, after], (look) =>
+        bandsAndRowsFigure(look, { step, rows, scale }),
+      );
       return;
     }
     if (!rows.length) {
       chart.say("No class was written at this step.");
       return;
     }
-    chart.setTitle("Classes at the chosen step");
-    chart.hint.textContent =
-      "share of each class's samples, most samples on top; click opens a class";
-    await chart.draw([step, scale], (look) => classHeatmap(look, { rows, bins: step.bins, scale }));
+    chart.setTitle(`Classes at the chosen step${after ? ", after balancing" : ""}`);
+    chart.hint.textContent = `share of each class's ${after ? "weight" : "samples"}, most samples on top; click opens a class`;
+    await chart.draw([step, scale, after], (look) =>
+      classHeatmap(look, { rows, bins: step.bins, scale }),
+    );
   }
 }
