@@ -72,7 +72,7 @@ class Results:
         )
 
     def by_kind(self) -> dict[str, list[tuple[str, str]]]:
-        """Single-label and multi-label columns, which have other peers; "all" where one is alone."""
+        """Single-label and multi-label columns, which have other peers; "all" if of one kind."""
         kinds: dict[str, list[tuple[str, str]]] = {}
         for column in self.columns:
             kind = "multi-label" if REGIMES[column[0]].mosaics else "single-label"

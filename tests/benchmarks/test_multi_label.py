@@ -60,7 +60,7 @@ def test_no_image_is_in_two_splits(task):
         return {cell.tobytes() for cell in cells if cell.any()}
 
     train, validation, test = (tiles(each) for each in (task.train, task.validation, task.test))
-    assert not (train & validation or train & test or validation & test)
+    assert len(train | validation | test) == len(train) + len(validation) + len(test)
     assert [len(each) for each in (task.train, task.validation, task.test)] == [4000, 1000, 2000]
     assert task.train.images.shape[1:] == (56, 56, 1)
 
