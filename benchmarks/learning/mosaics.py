@@ -34,9 +34,9 @@ def mosaics(
         >>> shares, generator = np.array([0.5, 0.5]), np.random.default_rng(0)
         >>> drawn, present = mosaics(images, np.array([0, 1]), 3, shares, generator)
         >>> drawn[..., 0].tolist()
-        [[[9, 0], [7, 9]], [[7, 0], [9, 0]], [[9, 7], [0, 0]]]
+        [[[9, 9], [9, 9]], [[9, 0], [9, 7]], [[0, 7], [9, 9]]]
         >>> present.tolist()
-        [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+        [[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
     """
     num_cells, num_classes = SIDE**2, len(class_shares)
     num_filled = generator.integers(1, num_cells + 1, size=(number, 1))

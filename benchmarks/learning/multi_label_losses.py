@@ -21,7 +21,8 @@ class BinaryCrossentropy(_PerEntry, keras.losses.BinaryCrossentropy):
 
     Example:
         >>> loss = BinaryCrossentropy(from_logits=True, reduction=None)
-        >>> loss([[1.0, 0.0]], [[0.0, 0.0]], sample_weight=[[1.0, 0.0]]).numpy().tolist()
+        >>> labels = tf.constant([[1.0, 0.0]])
+        >>> loss(labels, tf.zeros((1, 2)), sample_weight=labels).numpy().tolist()
         [[0.6931, 0.0]]
     """
 
@@ -31,7 +32,7 @@ class BinaryFocalCrossentropy(_PerEntry, keras.losses.BinaryFocalCrossentropy):
 
     Example:
         >>> loss = BinaryFocalCrossentropy(gamma=2.0, from_logits=True, reduction=None)
-        >>> loss([[1.0, 0.0]], [[0.0, 0.0]]).numpy().tolist()  # 0.5^2 * log(2)
+        >>> loss(tf.constant([[1.0, 0.0]]), tf.zeros((1, 2))).numpy().tolist()  # 0.5^2 * log(2)
         [[0.1733, 0.1733]]
 
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002.
@@ -52,7 +53,7 @@ class PositiveWeightedCrossentropy(keras.losses.Loss):
 
     Example:
         >>> loss = PositiveWeightedCrossentropy([3.0, 3.0], reduction=None)
-        >>> loss([[1.0, 0.0]], [[0.0, 0.0]]).numpy().tolist()
+        >>> loss(tf.constant([[1.0, 0.0]]), tf.zeros((1, 2))).numpy().tolist()
         [[2.0794, 0.6931]]
     """
 
@@ -99,7 +100,8 @@ class AsymmetricLoss(keras.losses.Loss):
 
     Example:
         >>> loss = AsymmetricLoss(reduction=None)
-        >>> loss([[1.0, 0.0]], [[0.0, 0.0]]).numpy().tolist()  # log(2), -0.45^4 * log(0.55)
+        >>> labels = tf.constant([[1.0, 0.0]])
+        >>> loss(labels, tf.zeros((1, 2))).numpy().tolist()  # log(2), -0.45^4 * log(0.55)
         [[0.6931, 0.0245]]
 
     Reference: Ben-Baruch et al., Asymmetric Loss For Multi-Label Classification, ICCV 2021,

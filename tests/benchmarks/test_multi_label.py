@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -117,23 +116,25 @@ def test_asymmetric_loss_is_that_of_the_paper():
     loss = multi_label_losses.AsymmetricLoss(2.0, 3.0, 0.1, reduction=None)
     # Logits of the probabilities 0.2, 0.8, 0.8, 0.05.
     logits = np.log([[0.25, 4.0, 4.0, 1 / 19]]).astype("float32")
-    found = loss([[1.0, 1.0, 0.0, 0.0]], logits)
+    labels = np.array([[1, 1, 0, 0]])
+    found = loss(labels, logits)
     # 0.8^2 * -log 0.2, 0.2^2 * -log 0.8, 0.7^3 * -log(1 - 0.7), below the margin.
     assert found.numpy()[0] == pytest.approx([1.03004, 0.00893, 0.41297, 0.0], abs=1e-5)
     again = multi_label_losses.AsymmetricLoss.from_config(loss.get_config())
-    np.testing.assert_array_equal(again([[1.0, 1.0, 0.0, 0.0]], logits), found)
+    np.testing.assert_array_equal(again(labels, logits), found)
     with pytest.raises(ValueError, match="margin=1"):
         multi_label_losses.AsymmetricLoss(margin=1)
 
 
-@pytest.mark.parametrize("name", multi_label_methods.names())
-def test_methods_have_finite_losses_and_slopes_far_out(name):
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "class_balanced", "asymmetric"])
+def test_peers_have_finite_losses_and_slopes_far_out(name):
     method = multi_label_methods.method(name, np.array([[90, 60], [10, 40]]))
-    logits = keras.Variable([[200.0, -200.0], [-200.0, 200.0], [0.0, 30.0]])
+    logits = tf.constant([[200.0, -200.0], [-200.0, 200.0], [0.0, 30.0]])
     with tf.GradientTape() as tape:
-        value = method.loss(np.array([[1.0, 0], [1, 0], [1, 0]]), logits.value)
+        tape.watch(logits)
+        value = method.loss(tf.constant([[1.0, 0.0]] * 3), logits)
     assert np.isfinite(float(value))
-    assert np.isfinite(tape.gradient(value, logits.value).numpy()).all()
+    assert np.isfinite(tape.gradient(value, logits).numpy()).all()
 
 
 def test_positives_weigh_as_all_negatives_of_their_class():
@@ -178,28 +179,31 @@ def test_the_suites_hold_both_networks():
     assert not any(each.regime == MISSING for each in suites.trials("glyphs", 1))
 
 
-def short(name):
-    """A regime's smaller sister: mosaics of 8 x 8 digits."""
-    return dataclasses.replace(regimes.REGIMES[name], data="digits", epochs=5)
+@pytest.fixture
+def small(monkeypatch):
+    """The regimes' smaller sisters: fewer mosaics, of 8 x 8 digits."""
+    monkeypatch.setattr(regimes, "NUM_MOSAICS", (1280, 200, 400))
+    for name in (MISSING, UNKNOWN):
+        sister = dataclasses.replace(regimes.REGIMES[name], data="digits", epochs=4)
+        monkeypatch.setitem(regimes.REGIMES, name, sister)
 
 
 @pytest.mark.parametrize("name", [MISSING, UNKNOWN])
-def test_trials_are_run_and_reported(name, monkeypatch):
-    monkeypatch.setitem(regimes.REGIMES, name, short(name))
+def test_trials_are_run_and_reported(name, small):
     methods = ("cross_entropy", "gradient_balanced")
     found = [trial.run(trial.Trial(name, "mlp", method, 0)) for method in methods]
     for record in found:
         json.dumps(record, allow_nan=False)
-        assert record["final"]["mean_average_precision"] > 0.4
+        assert record["final"]["mean_average_precision"] > 0.3
         assert 0.5 < record["final"]["balanced_accuracy"] < 1
-        assert {len(curve) for curve in record["curves"].values()} == {5}
+        assert {len(curve) for curve in record["curves"].values()} == {4}
     # A network of one label beside it: each table has the columns that were measured.
     single = {"accuracy", "balanced_accuracy", "negative_log_likelihood"}
     values = dict.fromkeys(single, 0.9) | {
         "expected_calibration_error": 0.1,
         "few_shot_recall": None,
     }
-    for record, method in zip(found[:2], methods, strict=True):
+    for record, method in zip(tuple(found), methods, strict=True):
         other = {"regime": "digits", "final": values, "best": values}
         found.append({**record, **other, "key": f"digits/mlp/{method}/0"})
     text = markdown(tables.results(found))
@@ -222,9 +226,8 @@ def test_the_small_cnn_sees_mosaics_at_half_size(task):
     assert model(task.test.images[:2].astype("float32")).shape == (2, 10)
 
 
-def test_unknown_entries_have_no_say(monkeypatch):
+def test_unknown_entries_have_no_say(small, monkeypatch):
     """Whatever is recorded where the label is unknown, the same is learned."""
-    monkeypatch.setitem(regimes.REGIMES, UNKNOWN, dataclasses.replace(short(UNKNOWN), epochs=1))
     load = regimes.load
 
     def turned(regime, seed):
@@ -233,12 +236,10 @@ def test_unknown_entries_have_no_say(monkeypatch):
         train = dataclasses.replace(task.train, labels=labels)
         return dataclasses.replace(task, train=train)
 
-    for method in ("asymmetric", "gradient_balanced"):
-        each = trial.Trial(UNKNOWN, "mlp", method, 0)
-        first = trial.run(each)["final"]
-        with monkeypatch.context() as context:
-            context.setattr(regimes, "load", turned)
-            assert trial.run(each)["final"] == first
+    each = trial.Trial(UNKNOWN, "mlp", "gradient_balanced", 0)
+    first = trial.run(each)["final"]
+    monkeypatch.setattr(regimes, "load", turned)
+    assert trial.run(each)["final"] == first
 
 
 def test_a_peer_of_one_kind_is_the_best_of_its_kind():
