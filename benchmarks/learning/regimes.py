@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.learning.incomplete_labels import known_entries, missing_positives
+from benchmarks.learning.mosaics import long_tailed_shares, mosaics
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.pipeline import load_split
 from gb_keras.data.views import drawn_indices, long_tail_indices, noisy_labels
@@ -16,6 +18,8 @@ from gb_keras.stages.prepare import prepare
 # Where data sets are prepared that take a while to make.
 PREPARED = Path("runs/learning/data")
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
+# Mosaics of the training, validation and test split.
+NUM_MOSAICS = (4000, 1000, 2000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,18 +28,22 @@ class Split:
 
     Attributes:
         images: Grey values 0..255, uint8, `(num_images, height, width, 1)`.
-        labels: Class indices, int64, `(num_images,)`.
+        labels: Class indices, int64, `(num_images,)`; of mosaics 0 or 1, float32,
+            `(num_images, num_classes)`.
+        known: Sample weights 1 or 0, float32, in the shape of labels; None where all are known.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    known: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, positions: np.ndarray) -> "Split":
         """The images at some positions."""
-        return Split(self.images[positions], self.labels[positions])
+        known = None if self.known is None else self.known[positions]
+        return Split(self.images[positions], self.labels[positions], known)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Task:
     """What one trial learns: clean labels to validate and test on, the regime's to train on.
 
     Attributes:
-        train: Long-tailed and noisy, as the regime says.
+        train: Long-tailed, noisy and incomplete, as the regime says.
         validation: What settings are chosen by.
         test: What is reported.
         num_classes: Number of classes.
@@ -53,6 +61,25 @@ class Task:
     validation: Split
     test: Split
     num_classes: int
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has any number of labels."""
+        return self.train.labels.ndim == 2
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Training samples of each class, `(num_classes,)`.
+
+        Of a multi-label task the known entries of each, negatives and positives,
+        `(2, num_classes)`.
+        """
+        labels = self.train.labels
+        if not self.multi_label:
+            return np.bincount(labels, minlength=self.num_classes)
+        known = np.ones_like(labels) if self.train.known is None else self.train.known
+        counts = [(known * (labels == value)).sum(axis=0) for value in (0, 1)]
+        return np.stack(counts).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +95,11 @@ class Regime:
         per_class: Images of each class to keep before all else, or None for all.
         epochs: Passes over the training split of an MLP; a CNN, which learns sooner and takes
             longer for each, makes less (see `trial.EPOCHS`).
+        mosaics: Whether images are mosaics of the data's, with several labels each (see
+            `mosaics.mosaics`); those of the training split have the long tail in their choice of
+            classes, and no label noise but these two.
+        missing: Share of the positive labels of mosaics recorded as negative.
+        unknown: Share of the labels of mosaics, of both kinds, that are known to be unknown.
     """
 
     data: str
@@ -76,11 +108,23 @@ class Regime:
     pair_noise: float = 0.0
     per_class: int | None = None
     epochs: int = 50
+    mosaics: bool = False
+    missing: float = 0.0
+    unknown: float = 0.0
+
+    def __post_init__(self) -> None:
+        other = (self.noise, self.pair_noise) if self.mosaics else (self.missing, self.unknown)
+        if any(other):
+            raise ValueError(
+                "Expected noise or pair_noise of images with one label, and missing or unknown of "
+                f"mosaics. Received: {self}."
+            )
 
     @property
     def balanced_and_clean(self) -> bool:
         """Whether there is nothing to repair."""
-        return self.long_tail == 1 and not self.noise and not self.pair_noise
+        changed = (self.noise, self.pair_noise, self.missing, self.unknown)
+        return self.long_tail == 1 and not any(changed)
 
 
 REGIMES = {
@@ -97,6 +141,8 @@ REGIMES = {
     "glyphs-few": Regime("glyphs", per_class=20),
     "extreme": Regime("letters-and-6-digits", per_class=4000, long_tail=4000, epochs=30),
     "cjk-few": Regime("glyphs-cjk", per_class=10, epochs=20),
+    "mosaics-lt10-missing50": Regime("mnist5k", long_tail=10, epochs=20, mosaics=True, missing=0.5),
+    "mosaics-lt10-unknown50": Regime("mnist5k", long_tail=10, epochs=20, mosaics=True, unknown=0.5),
     "digits": Regime("digits"),
     "digits-lt30": Regime("digits", long_tail=30),
     "digits-noise30": Regime("digits", noise=0.3),
@@ -108,7 +154,7 @@ def load(regime: Regime, seed: int) -> Task:
 
     Args:
         regime: The regime.
-        seed: Seed of splits, long tail and noise.
+        seed: Seed of splits, long tail, mosaics, noise and what is missing.
 
     Example:
         >>> task = load(Regime("digits", long_tail=10, noise=0.3), seed=0)
@@ -121,10 +167,37 @@ def load(regime: Regime, seed: int) -> Task:
     generator = np.random.default_rng(seed)
     if regime.per_class is not None:
         train = train.at(drawn_indices(train.labels, [regime.per_class] * num_classes, generator))
+    if regime.mosaics:
+        return _of_mosaics(regime, (train, validation, test), num_classes, generator)
     train = train.at(long_tail_indices(train.labels, num_classes, regime.long_tail, seed))
     labels = noisy_labels(train.labels, num_classes, regime.noise, seed)
     labels = pair_noise(labels, num_classes, regime.pair_noise, generator)
     return Task(Split(train.images, labels), validation, test, num_classes)
+
+
+def _of_mosaics(
+    regime: Regime,
+    splits: tuple[Split, Split, Split],
+    num_classes: int,
+    generator: np.random.Generator,
+) -> Task:
+    """Mosaics of each split's own images, so that no two splits have an image in common."""
+    long_tails = (regime.long_tail, 1, 1)
+    train, validation, test = (
+        Split(
+            *mosaics(
+                split.images,
+                split.labels,
+                number,
+                long_tailed_shares(num_classes, long_tail),
+                generator,
+            )
+        )
+        for split, number, long_tail in zip(splits, NUM_MOSAICS, long_tails, strict=True)
+    )
+    labels = missing_positives(train.labels, regime.missing, generator)
+    known = known_entries(labels.shape, regime.unknown, generator) if regime.unknown else None
+    return Task(Split(train.images, labels, known), validation, test, num_classes)
 
 
 def pair_noise(

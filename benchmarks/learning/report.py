@@ -26,6 +26,7 @@ _METRICS = {
         "final",
         look.percent,
     ),
+    "mean_average_precision": ("Mean average precision %, last epoch", "final", look.percent),
 }
 _LESS_IS_BETTER = ("negative_log_likelihood", "expected_calibration_error")
 _LEGEND = (
@@ -70,9 +71,18 @@ def markdown(found: Results) -> str:
         found: What to report.
     """
     lines = goal_table(found)
-    for metric in _METRICS:
-        lines += ["", f"### {_METRICS[metric][0]}", "", *table(found, metric)]
+    for metric, measured in _measured(found):
+        lines += ["", f"### {_METRICS[metric][0]}", "", *table(measured, metric)]
     return "\n".join([*lines, "", _LEGEND, ""])
+
+
+def _measured(found: Results) -> list[tuple[str, Results]]:
+    """The metrics that were measured, each with the columns and methods that have it."""
+    return [
+        (metric, measured)
+        for metric, (_, epoch, _) in _METRICS.items()
+        if (measured := found.measured(metric.removesuffix("_best"), epoch)).columns
+    ]
 
 
 def goal_table(found: Results) -> list[str]:
@@ -96,7 +106,7 @@ def table(found: Results, metric: str) -> list[str]:
 
     Args:
         found: What to report.
-        metric: A metric of `gb_keras.stages.evaluate.METRICS`, or `balanced_accuracy_best`.
+        metric: A key of `_METRICS`, measured in each column.
     """
     rows = cells(found, metric)
     return [
@@ -157,10 +167,16 @@ def page(found: Results) -> str:
         folder=Path(__file__).parent / "templates",
         num_seeds=max(len(cell) for cell in found.cells.values()),
         goals=goals(found),
-        columns=[_heading(column) for column in found.columns],
-        methods=found.methods,
         ours=OURS,
-        tables=[(title, cells(found, metric)) for metric, (title, _, _) in _METRICS.items()],
+        tables=[
+            {
+                "title": _METRICS[metric][0],
+                "columns": [_heading(column) for column in measured.columns],
+                "methods": measured.methods,
+                "rows": cells(measured, metric),
+            }
+            for metric, measured in _measured(found)
+        ],
         legend=_LEGEND,
         differences=look.svg(
             _differences(found), "differences", "Balanced accuracy of ours less that of each peer."
@@ -168,13 +184,15 @@ def page(found: Results) -> str:
         curves=look.svg(
             _curves(found, compared), "curves", "Balanced accuracy in validation by epoch."
         ),
-        bars=look.svg(_bars(found, compared), "bars", "Recall of many, medium and few shots."),
+        bars=(bars := _bars(found, compared))
+        and look.svg(bars, "bars", "Recall of many, medium and few shots."),
     )
 
 
 def _compared(found: Results) -> list[str]:
     """The methods of the pictures: ours, the baseline and the strongest peers."""
-    peers = [best_single_peer(found), "generalised_cross_entropy", "label_smoothing"]
+    best = [best_single_peer(found, columns) for columns in found.by_kind().values()]
+    peers = [*best, "generalised_cross_entropy", "label_smoothing"]
     return list(dict.fromkeys(each for each in (OURS, BASELINE, *peers) if each in found.methods))
 
 
@@ -263,8 +281,8 @@ def _curves(found: Results, compared: list[str]) -> Figure:
     return figure
 
 
-def _bars(found: Results, compared: list[str]) -> Figure:
-    """Recall by shots, a small picture for each column that has shots to tell apart."""
+def _bars(found: Results, compared: list[str]) -> Figure | None:
+    """Recall by shots, a small picture for each column that has shots to tell apart, if any."""
 
     def recalls(column: tuple[str, str], label: str) -> list[float | None]:
         return [
@@ -278,8 +296,10 @@ def _bars(found: Results, compared: list[str]) -> Figure:
         for column in found.columns
         if sum(value is not None for value in recalls(column, OURS)) > 1
     ]
+    if not columns:
+        return None
     with look.style():
-        figure, grid = _small_multiples(max(1, len(columns)))
+        figure, grid = _small_multiples(len(columns))
         for axes, column in zip(grid, columns, strict=False):
             width = 0.8 / len(compared)
             for number, label in enumerate(compared):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.learning.regimes import REGIMES
-from benchmarks.learning.trial import EPOCHS, Trial
+from benchmarks.learning.trial import EPOCHS, Trial, method_names
 from gb_keras.names import require_name
 from gb_keras.stages import methods
 
@@ -43,7 +43,10 @@ TUNED: dict[str, tuple[tuple[tuple[str, float], ...], ...]] = {
 _QUICK_REGIMES = ("digits", "digits-lt30", "digits-noise30")
 _QUICK_METHODS = (BASELINE, "label_smoothing", "logit_adjustment", OURS)
 _MNIST_REGIMES = tuple(name for name in REGIMES if name.startswith("mnist5k"))
-_GLYPH_REGIMES = tuple(name for name in REGIMES if not name.startswith(("mnist5k", "digits")))
+_MULTI_LABEL_REGIMES = tuple(name for name in REGIMES if REGIMES[name].mosaics)
+_GLYPH_REGIMES = tuple(
+    name for name in REGIMES if not name.startswith(("mnist5k", "mosaics", "digits"))
+)
 
 
 def trials(suite: str, num_seeds: int) -> list[Trial]:
@@ -101,16 +104,14 @@ def _quick(seed: int) -> list[Trial]:
 
 def _peers(regimes: Sequence[str], network: str, seed: int) -> list[Trial]:
     return [
-        Trial(regime, network, method, seed) for regime in regimes for method in methods.names()
+        Trial(regime, network, method, seed)
+        for regime in regimes
+        for method in method_names(regime)
     ]
 
 
-def _full(seed: int) -> list[Trial]:
-    return [
-        trial
-        for network in EPOCHS
-        for trial in _peers([*_MNIST_REGIMES, *_GLYPH_REGIMES], network, seed)
-    ]
+def _both_networks(regimes: Sequence[str], seed: int) -> list[Trial]:
+    return [trial for network in EPOCHS for trial in _peers(regimes, network, seed)]
 
 
 def _tuned(seed: int) -> list[Trial]:
@@ -136,7 +137,10 @@ _SUITES: dict[str, Callable[[int], list[Trial]]] = {
     "small_cnn": functools.partial(_peers, _MNIST_REGIMES, "small_cnn"),
     "glyphs": functools.partial(_peers, _GLYPH_REGIMES, "mlp"),
     "glyphs_small_cnn": functools.partial(_peers, _GLYPH_REGIMES, "small_cnn"),
-    "full": _full,
+    "multi_label": functools.partial(_both_networks, _MULTI_LABEL_REGIMES),
+    "full": functools.partial(
+        _both_networks, (*_MNIST_REGIMES, *_GLYPH_REGIMES, *_MULTI_LABEL_REGIMES)
+    ),
     "ablation": _ablation,
     "tuned": _tuned,
 }

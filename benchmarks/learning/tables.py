@@ -40,14 +40,14 @@ class Results:
         Args:
             column: Regime and network.
             label: The method's label.
-            metric: One of `gb_keras.stages.evaluate.METRICS`.
+            metric: One of `gb_keras.stages.evaluate.METRICS`, or `mean_average_precision`.
             epoch: `"final"` or `"best"`.
         """
         cell = self.cells.get((column, label), {})
         return {
             seed: record[epoch][metric]
             for seed, record in sorted(cell.items())
-            if record[epoch][metric] is not None
+            if record[epoch].get(metric) is not None
         }
 
     def mean(
@@ -56,6 +56,28 @@ class Results:
         """Mean over seeds and its standard error; None where nothing was run."""
         values = self.values(column, label, metric, epoch)
         return mean_and_error(list(values.values())) if values else None
+
+    def measured(self, metric: str, epoch: str = "final") -> "Results":
+        """The columns and methods that have a metric; mean average precision is of several labels.
+
+        Args:
+            metric: As for `values`.
+            epoch: `"final"` or `"best"`.
+        """
+        found = {key for key in self.cells if self.values(*key, metric, epoch)}
+        return dataclasses.replace(
+            self,
+            columns=[each for each in self.columns if any(each == column for column, _ in found)],
+            methods=[each for each in self.methods if any(each == label for _, label in found)],
+        )
+
+    def by_kind(self) -> dict[str, list[tuple[str, str]]]:
+        """Single-label and multi-label columns, which have other peers; "all" if of one kind."""
+        kinds: dict[str, list[tuple[str, str]]] = {}
+        for column in self.columns:
+            kind = "multi-label" if REGIMES[column[0]].mosaics else "single-label"
+            kinds.setdefault(kind, []).append(column)
+        return kinds if len(kinds) > 1 else {"all": self.columns}
 
     def outcome(
         self, column: tuple[str, str], peer: str, metric: str = "balanced_accuracy"
@@ -129,16 +151,14 @@ def epochs_to_baseline_best(
     return pairs
 
 
-def best_single_peer(results: Results) -> str | None:
-    """The peer with the highest mean balanced accuracy over the columns."""
+def best_single_peer(results: Results, columns: list[tuple[str, str]]) -> str | None:
+    """Of the peers that have all of some columns, the one with the highest balanced accuracy."""
     means = {
         label: statistics.fmean(found[0] for found in of_columns)
         for label in results.methods
         if label not in (OURS, TUNED_OURS)
         and all(
-            of_columns := [
-                results.mean(column, label, "balanced_accuracy") for column in results.columns
-            ]
+            of_columns := [results.mean(column, label, "balanced_accuracy") for column in columns]
         )
     }
     return max(means, key=means.__getitem__) if means else None
@@ -181,13 +201,11 @@ def goals(results: Results) -> list[Goal]:
             lost,
         )
     )
-    best = best_single_peer(results)
-    if best is not None:
-        found.append(
-            _advantage(
-                results, results.columns, best, 1.0, f"over {best}, the best single peer, all"
-            )
-        )
+    for kind, columns in results.by_kind().items():
+        best = best_single_peer(results, columns)
+        if best is not None:
+            over = f"over {best}, the best single peer, {kind}"
+            found.append(_advantage(results, columns, best, 1.0, over))
     hard = [column for column in results.columns if not REGIMES[column[0]].balanced_and_clean]
     if hard and BASELINE in peers:
         found.append(

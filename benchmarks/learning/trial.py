@@ -1,9 +1,10 @@
 """One trial: one method trains one network on one task, and is measured."""
 
 import dataclasses
+import functools
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.learning import regimes
+from benchmarks.learning import multi_label_methods, multi_label_metrics, regimes
 from benchmarks.memory import peak_mib, reset_peak
 from gb_keras import backbones
 from gb_keras.data.manifest import versions
@@ -40,7 +41,7 @@ class Trial:
     Attributes:
         regime: A name in `regimes.REGIMES`.
         network: A name in `EPOCHS`.
-        method: A name in `gb_keras.stages.methods.names()`.
+        method: A name in `method_names(regime)`.
         seed: Seed of the task, the weights and the order of the data.
         options: Arguments of the method's loss other than its defaults, as sorted pairs; and
             `learning_rate` where it is not `LEARNING_RATE`.
@@ -55,7 +56,7 @@ class Trial:
     def __post_init__(self) -> None:
         require_name("regime", self.regime, regimes.REGIMES)
         require_name("network", self.network, EPOCHS)
-        require_name("method", self.method, methods.names())
+        require_name(f"method of {self.regime}", self.method, method_names(self.regime))
 
     @property
     def label(self) -> str:
@@ -89,21 +90,34 @@ class Trial:
         return round(EPOCHS[self.network] * regimes.REGIMES[self.regime].epochs)
 
 
+def method_names(regime: str) -> list[str]:
+    """The methods that there are for a regime.
+
+    Args:
+        regime: A name in `regimes.REGIMES`.
+
+    Example:
+        >>> set(method_names("mosaics-lt10-missing50")) - set(method_names("mnist5k"))
+        {'asymmetric'}
+    """
+    return (multi_label_methods if regimes.REGIMES[regime].mosaics else methods).names()
+
+
 def run(trial: Trial) -> dict[str, Any]:
     """Train and measure.
 
     Returns:
         A record, ready for JSON: the trial and its `key`; `curves` on the validation split, a
         value for each epoch; `final` and `best`, metrics of the test split (see
-        `gb_keras.stages.evaluate.METRICS`) after the last epoch and after that of the best
-        balanced accuracy in validation, `best_epoch`, counted from 1; `seconds` of training
-        without validation, `peak_mib` of memory; `versions` and `machine`.
+        `gb_keras.stages.evaluate.METRICS` and `multi_label_metrics.metrics`) after the last epoch
+        and after that of the best balanced accuracy in validation, `best_epoch`, counted from 1;
+        `seconds` of training without validation, `peak_mib` of memory; `versions` and `machine`.
     """
     task = regimes.load(regimes.REGIMES[trial.regime], trial.seed)
     reset_peak()
     keras.backend.clear_session()
     keras.utils.set_random_seed(trial.seed)
-    counts = np.bincount(task.train.labels, minlength=task.num_classes)
+    counts = task.class_counts
     method = _method(trial, counts)
     steps = -(-len(task.train) // BATCH_SIZE)
     model = _model(trial, task, method, steps)
@@ -140,7 +154,10 @@ def run(trial: Trial) -> dict[str, Any]:
 
 def _method(trial: Trial, counts: np.ndarray) -> methods.Method:
     """The method, its loss rebuilt where options differ from the defaults."""
-    method = methods.method(trial.method, counts.tolist(), trial.epochs)
+    if regimes.REGIMES[trial.regime].mosaics:
+        method = multi_label_methods.method(trial.method, counts)
+    else:
+        method = methods.method(trial.method, counts.tolist(), trial.epochs)
     options = {name: value for name, value in trial.options if name != "learning_rate"}
     if not options:
         return method
@@ -160,9 +177,7 @@ def _model(trial: Trial, task: regimes.Task, method: methods.Method, steps: int)
     if trial.network == "mlp":
         model = _mlp(shape, task.num_classes, method.logit_scale)
     else:
-        model = backbones.build(
-            trial.network, shape, task.num_classes, logit_scale=method.logit_scale
-        )
+        model = _cnn(trial.network, shape, task, method.logit_scale)
     if method.balanced:
         model = GradientBalancedModel.from_model(model)
     rate = optimizers.learning_rate_schedule(
@@ -186,18 +201,34 @@ def _mlp(shape: tuple[int, ...], num_classes: int, logit_scale: float | None) ->
     return keras.Model(inputs, NormalizedDense(num_classes, logit_scale)(x))
 
 
+def _cnn(
+    network: str, shape: tuple[int, ...], task: regimes.Task, logit_scale: float | None
+) -> keras.Model:
+    """The backbone; mosaics come to it at half size, where a step takes a quarter of the time."""
+    if not task.multi_label:
+        return backbones.build(network, shape, task.num_classes, logit_scale=logit_scale)
+    inputs = keras.Input(shape)
+    halved = layers.AveragePooling2D(2)(inputs)
+    backbone = backbones.build(network, halved.shape[1:], task.num_classes)
+    return keras.Model(inputs, backbone(halved))
+
+
 def _batches(
     task: regimes.Task, counts: np.ndarray, method: methods.Method, epochs: int, seed: int
 ) -> tf.data.Dataset:
     """Batches of all epochs, each epoch in an order of its own that the seed determines."""
-    images, labels = tf.constant(task.train.images), tf.constant(task.train.labels)
+    train = task.train
+    images = tf.constant(train.images)
+    # And sample weights, where some labels are unknown.
+    targets = [tf.constant(x) for x in (train.labels, train.known) if x is not None]
     generator = np.random.default_rng(seed)
     order = np.stack(
         [generator.permutation(epoch) for epoch in _epochs(task, counts, method, epochs)]
     )
 
-    def batch(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(tf.gather(images, positions), tf.float32), tf.gather(labels, positions)
+    def batch(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        of_batch = (tf.gather(target, positions) for target in targets)
+        return tf.cast(tf.gather(images, positions), tf.float32), *of_batch
 
     def epoch(positions: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(positions).batch(BATCH_SIZE)
@@ -228,7 +259,10 @@ class _Watch(keras.callbacks.Callback):
     def __init__(self, task: regimes.Task, counts: np.ndarray):
         super().__init__()
         self._task = task
-        self._shot_of_class = shots(counts.tolist(), many=MANY_SHOT, few=FEW_SHOT)
+        self._measure: Callable = multi_label_metrics.metrics
+        if not task.multi_label:
+            shot_of_class = shots(counts.tolist(), many=MANY_SHOT, few=FEW_SHOT)
+            self._measure = functools.partial(metrics, shot_of_class=shot_of_class)
         self.curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self.best: dict[str, Any] = {}
         self.best_epoch = 0
@@ -253,7 +287,7 @@ class _Watch(keras.callbacks.Callback):
         return self._metrics(self._task.test)
 
     def _metrics(self, split: regimes.Split) -> dict[str, Any]:
-        found = metrics(split.labels, self._predict(split.images), self._shot_of_class)
+        found = self._measure(split.labels, self._predict(split.images))
         return {name: None if value is None else round(value, 5) for name, value in found.items()}
 
     def _predict(self, images: np.ndarray) -> np.ndarray:

@@ -117,7 +117,7 @@ def test_goals_are_computed_from_the_records():
     assert found.outcome(column, "focal") == "loss"
     # The baseline is best at epochs 2 and 3; ours is as good at epochs 1 and 1.
     assert tables.epochs_to_baseline_best(found, column, "gradient_balanced") == [(2, 1), (3, 1)]
-    assert tables.best_single_peer(found) == "focal"
+    assert tables.best_single_peer(found, found.columns) == "focal"
     reached = {goal.what: (goal.reached, goal.met) for goal in tables.goals(found)}
     by_start = {what.split(",")[0]: value for what, value in reached.items()}
     lost = by_start["regimes in which a peer is significantly better in balanced accuracy"]
@@ -150,7 +150,7 @@ def test_a_tuned_peer_is_its_best_setting_in_validation():
     assert {
         label: found.values(column, label, "balanced_accuracy")[0] for label in found.methods
     } == {"gradient_balanced": 0.7, "gradient_balanced, tuned": 0.75, "focal": 0.6}
-    assert tables.best_single_peer(found) == "focal"
+    assert tables.best_single_peer(found, found.columns) == "focal"
 
 
 def test_a_suite_selects_its_records_of_any_seed():

@@ -1,0 +1,114 @@
+"""Methods of multi-label training by name; a name is that of the same method for one label."""
+
+import keras
+import numpy as np
+
+from benchmarks.learning import multi_label_losses as losses
+from gb_keras.losses import GradientBalancedLoss
+from gb_keras.names import require_name
+from gb_keras.stages.methods import Method
+
+
+def names() -> list[str]:
+    """Names that `method` knows.
+
+    Example:
+        >>> ", ".join(names())
+        'cross_entropy, label_smoothing, focal, class_balanced, asymmetric, logit_adjustment, ghm_c,
+        gradient_balanced'
+    """
+    return list(_METHODS)
+
+
+def method(name: str, entry_counts: np.ndarray) -> Method:
+    """The method of a name, made for a data set.
+
+    | name | what |
+    |---|---|
+    | `cross_entropy` | binary cross-entropy |
+    | `label_smoothing` | binary cross-entropy, a tenth of the label spread (Szegedy et al. 2016) |
+    | `focal` | binary focal loss, gamma 2 (Lin et al. 2017) |
+    | `class_balanced` | positives weighted by negatives over positives of their class |
+    | `asymmetric` | ASL, gamma 0 and 4, margin 0.05 (Ben-Baruch et al. 2021) |
+    | `logit_adjustment` | binary cross-entropy with the log odds (Menon et al. 2021) |
+    | `ghm_c` | density of gradient norms fully inverted (Li et al. 2019) |
+    | `gradient_balanced` | this project's loss with its defaults |
+
+    Args:
+        name: One of `names()`.
+        entry_counts: Known training entries of each class, negatives and positives,
+            `(2, num_classes)`.
+
+    Raises:
+        ValueError: There is no method of this name.
+    """
+    require_name("loss", name, _METHODS)
+    return _METHODS[name](entry_counts)
+
+
+def _binary_cross_entropy() -> keras.losses.Loss:
+    return keras.losses.BinaryCrossentropy(from_logits=True)
+
+
+def _cross_entropy(entry_counts: np.ndarray) -> Method:
+    return Method(losses.BinaryCrossentropy(from_logits=True))
+
+
+def _label_smoothing(entry_counts: np.ndarray) -> Method:
+    return Method(losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1))
+
+
+def _focal(entry_counts: np.ndarray) -> Method:
+    return Method(losses.BinaryFocalCrossentropy(gamma=2.0, from_logits=True))
+
+
+def _class_balanced(entry_counts: np.ndarray) -> Method:
+    negatives, positives = entry_counts
+    # A class without a positive has nothing to weigh.
+    return Method(losses.PositiveWeightedCrossentropy(negatives / np.maximum(positives, 1)))
+
+
+def _asymmetric(entry_counts: np.ndarray) -> Method:
+    return Method(losses.AsymmetricLoss())
+
+
+def _logit_adjustment(entry_counts: np.ndarray) -> Method:
+    loss = GradientBalancedLoss(
+        _binary_cross_entropy(),
+        density_exponent=0.0,
+        prior_strength=1.0,
+        noise_exponent=0.0,
+        norm_floor=0.0,
+        name="logit_adjustment",
+    )
+    return Method(loss, balanced=True)
+
+
+def _ghm_c(entry_counts: np.ndarray) -> Method:
+    loss = GradientBalancedLoss(
+        _binary_cross_entropy(),
+        momentum=0.75,
+        density_exponent=1.0,
+        prior_strength=0.0,
+        max_weight=None,
+        noise_exponent=0.0,
+        norm_floor=0.0,
+        name="ghm_c",
+    )
+    return Method(loss, balanced=True)
+
+
+def _gradient_balanced(entry_counts: np.ndarray) -> Method:
+    return Method(GradientBalancedLoss(_binary_cross_entropy()), balanced=True)
+
+
+_METHODS = {
+    "cross_entropy": _cross_entropy,
+    "label_smoothing": _label_smoothing,
+    "focal": _focal,
+    "class_balanced": _class_balanced,
+    "asymmetric": _asymmetric,
+    "logit_adjustment": _logit_adjustment,
+    "ghm_c": _ghm_c,
+    "gradient_balanced": _gradient_balanced,
+}
