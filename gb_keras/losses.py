@@ -179,7 +179,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         active = self._active(y_true, sample_weight, mask)
         balancing: Balancing | None = getattr(_current, "balancing", None)
         if balancing is None:
-            losses, _ = self._balanced_losses(y_true, logits, active, _CurrentBatch())
+            alone = _CurrentBatch(self.base.multi_label)
+            losses, _ = self._balanced_losses(y_true, logits, active, alone)
             return self._given.reduce(losses, mask, sample_weight)
         statistic = balancing.statistic(logits.shape[-1])
         if statistic is None:
@@ -415,8 +416,11 @@ class _CurrentBatch:
 
     noise_rate = trust.INITIAL_NOISE_RATE
 
+    def __init__(self, multi_label: bool):
+        self._multi_label = multi_label
+
     def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
-        return batch_counts
+        return tf.reshape(batch_counts, [2, -1]) if self._multi_label else batch_counts
 
     def update(
         self,

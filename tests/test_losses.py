@@ -173,6 +173,17 @@ def test_multi_label_balances_entries_by_their_own_norm():
     assert float(loss(labels, logits)) == pytest.approx((3 * easy * 2 / 3 + hard * 2) / 4)
 
 
+def test_multi_label_margins_are_log_odds_of_the_batch_without_a_model():
+    loss = gb_keras.GradientBalancedLoss(keras.losses.BinaryCrossentropy(True), density_exponent=0)
+    positives = BINARY.sum(axis=0)
+    shifted = LOGITS + np.log((positives + 0.5) / (40 - positives + 0.5))
+    expected = (np.logaddexp(0, shifted) - BINARY * shifted).mean()
+    value, gradient = value_and_gradient(loss, BINARY, LOGITS)
+    assert value == pytest.approx(expected, rel=1e-5)
+    expected_gradient = (1 / (1 + np.exp(-shifted)) - BINARY) / BINARY.size
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
+
+
 def test_empty_batch_is_no_error():
     loss = gb_keras.GradientBalancedLoss(FROM_LOGITS)
     value, gradient = value_and_gradient(loss, np.zeros((0,), int), np.zeros((0, 5), np.float32))

@@ -14,7 +14,9 @@ DEFAULT_FOLDER = Path("runs/learning")
 # Of all suites, which have trials in common.
 RECORDS = "trials.jsonl"
 Results = Annotated[Path, typer.Option(help=f"Folder of the records, {RECORDS}, and of reports.")]
-_SUITES = "quick, mlp, small_cnn, glyphs, glyphs_small_cnn, multi_label, full, ablation or tuned"
+_SUITES = (
+    "quick, mlp, small_cnn, glyphs, glyphs_small_cnn, cjk, multi_label, full, ablation or tuned"
+)
 
 
 @app.callback()
