@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gb_keras import losses
+from gb_keras import loss_context, losses
 from gb_keras.statistics import GradientDensity
 
 
@@ -61,14 +61,14 @@ class ModelBalance:
         """
         outer, self._thread.training = self._training, True
         try:
-            with losses.balanced_by(_Pass(self, in_order=False)):
+            with loss_context.balanced_by(_Pass(self, in_order=False)):
                 yield
         finally:
             self._thread.training = outer
 
     def testing(self) -> contextlib.AbstractContextManager:
         """Within this block, a step of an evaluation, losses are the base loss."""
-        return losses.balanced_by(_Pass(self, in_order=False))
+        return loss_context.balanced_by(_Pass(self, in_order=False))
 
     @property
     def _training(self) -> bool:
@@ -99,7 +99,7 @@ class ModelBalance:
             return
         self._thread.computing = True
         try:
-            with losses.balanced_by(_Pass(self, in_order=True)):
+            with loss_context.balanced_by(_Pass(self, in_order=True)):
                 yield
         finally:
             self._thread.computing = False

@@ -1,69 +1,15 @@
 """The loss that a user passes to `compile`: any Keras loss over classes, gradient-balanced."""
 
-import contextlib
 import functools
 import math
 import numbers
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gb_keras import base_loss, density, trust
-
-
-class Statistic(Protocol):
-    """Where a balanced loss reads and leaves what it counted (see `statistics.GradientDensity`)."""
-
-    def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
-        """Class counts with the current batch added."""
-
-    @property
-    def noise_rate(self) -> keras.Variable | float:
-        """Estimated share of wrong labels, before the current batch."""
-
-    def update(
-        self,
-        counts: density.BatchCounts,
-        num_active: tf.Tensor,
-        num_clean: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Take in a batch; return the running density and the batch's."""
-
-    def observe(self, watched: Callable[[], density.Watched]) -> None:
-        """Take in what only a watcher wants of the same batch; called after `update`."""
-
-
-class Balancing(Protocol):
-    """What a model tells its balanced losses while it computes its loss."""
-
-    def statistic(self, num_classes: int) -> Statistic | None:
-        """The statistic for the next loss, to be updated; None to leave the loss unbalanced."""
-
-    def record_base_loss(self, value: tf.Tensor, batch_size: tf.Tensor) -> None:
-        """Take note of the unbalanced loss of the same batch."""
-
-
-# A loss object holds no state and does not know its model, as any Keras loss. The model announces
-# itself here. Per thread, since each replica of a mirrored strategy traces in a thread of its own.
-_current = threading.local()
-
-
-@contextlib.contextmanager
-def balanced_by(balancing: Balancing) -> Iterator[None]:
-    """Within this block balanced losses use the statistic of a model.
-
-    Args:
-        balancing: What the model tells its losses.
-    """
-    outer = getattr(_current, "balancing", None)
-    _current.balancing = balancing
-    try:
-        yield
-    finally:
-        _current.balancing = outer
+from gb_keras import base_loss, density, loss_context, trust
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -177,9 +123,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         """
         y_true, logits, sample_weight, mask = self._checked(y_true, y_pred, sample_weight)
         active = self._active(y_true, sample_weight, mask)
-        balancing: Balancing | None = getattr(_current, "balancing", None)
+        balancing = loss_context.current()
         if balancing is None:
-            alone = _CurrentBatch(self.base.multi_label)
+            alone = loss_context.CurrentBatch(self.base.multi_label)
             losses, _ = self._balanced_losses(y_true, logits, active, alone)
             return self._given.reduce(losses, mask, sample_weight)
         statistic = balancing.statistic(logits.shape[-1])
@@ -195,7 +141,12 @@ class GradientBalancedLoss(keras.losses.Loss):
         return value
 
     def observe(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, statistic: Statistic
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        *,
+        statistic: loss_context.Statistic,
     ) -> None:
         """Take the statistic of a batch and leave its loss to others.
 
@@ -234,7 +185,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         y_true: tf.Tensor,
         logits: tf.Tensor,
         active: tf.Tensor | None,
-        statistic: Statistic,
+        statistic: loss_context.Statistic,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Losses times their weights, with the balanced gradient, and the base losses.
 
@@ -409,30 +360,6 @@ class _GivenLosses(keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return y_pred
-
-
-class _CurrentBatch:
-    """A statistic that has seen nothing but the batch at hand."""
-
-    noise_rate = trust.INITIAL_NOISE_RATE
-
-    def __init__(self, multi_label: bool):
-        self._multi_label = multi_label
-
-    def counts_with(self, batch_counts: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(batch_counts, [2, -1]) if self._multi_label else batch_counts
-
-    def update(
-        self,
-        counts: density.BatchCounts,
-        num_active: tf.Tensor,
-        num_clean: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        del num_active, num_clean
-        return counts.bins, counts.bins
-
-    def observe(self, watched: Callable[[], density.Watched]) -> None:
-        """Nothing: nobody can watch what is kept nowhere."""
 
 
 def _with_gradient(
