@@ -7,6 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# TensorFlow publishes the switch, but not how to read it.
+from tensorflow.python.framework.config import is_op_determinism_enabled
+
 # Losses that Keras knows as functions too: `keras.losses.get("categorical_crossentropy")`.
 _CLASS_OF_FUNCTION = {
     keras.losses.binary_crossentropy: keras.losses.BinaryCrossentropy,
@@ -58,6 +61,35 @@ class BaseLoss:
     of_logits: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     one_label: bool
     ignore_class: int | None
+
+    def losses_and_gradient(
+        self, y_true: tf.Tensor, logits: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Losses before reduction, and each sample's own gradient with respect to its logits.
+
+        Args:
+            y_true: Labels, checked.
+            logits: `(..., num_classes)`.
+
+        Raises:
+            ValueError: The loss does not give a loss for each sample.
+        """
+        of_logits = self.of_logits
+        # On a GPU that one operation is not deterministic, and fails for who asks for determinism.
+        fused = self.one_label and not is_op_determinism_enabled()
+        if fused and logits.dtype in (tf.float32, tf.float64):
+            of_logits = _cross_entropy_of_samples
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            losses = of_logits(y_true, logits)
+        rank = logits.shape.rank - (0 if self.multi_label else 1)
+        if losses.shape.rank != rank:
+            raise ValueError(
+                f"Expected {type(self.loss).__name__} to give one loss for each sample, of "
+                f"shape {tuple(logits.shape)[:rank]}. Received shape {tuple(losses.shape)}. Return "
+                "the losses before their mean is taken; `reduction` takes it."
+            )
+        return losses, tape.gradient(losses, logits)
 
     def logits(self, y_pred: tf.Tensor) -> tf.Tensor:
         """The logits behind a model's output.
@@ -259,6 +291,28 @@ def _as_function_of_logits(
         return loss.call(y_true, y_pred)
 
     return of_logits
+
+
+def _cross_entropy_of_samples(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Softmax cross-entropy whose gradient is each sample's own, `softmax(z) - onehot(y)`.
+
+    TensorFlow computes that gradient together with the losses. Its own backward pass goes over all
+    of it once more, to multiply it by what comes from above: here ones, since losses are not summed
+    before they are differentiated.
+    """
+
+    @tf.custom_gradient
+    def of_logits(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        flat = logits if logits.shape.rank == 2 else tf.reshape(logits, [-1, logits.shape[-1]])
+        losses, gradient = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+            features=flat, labels=tf.reshape(tf.cast(y_true, tf.int64), [-1])
+        )
+        if logits.shape.rank != 2:
+            shape = tf.shape(logits)
+            losses, gradient = tf.reshape(losses, shape[:-1]), tf.reshape(gradient, shape)
+        return losses, lambda ones: gradient
+
+    return of_logits(logits)
 
 
 def _shape(tensor: tf.Tensor) -> tuple[int | None, ...]:

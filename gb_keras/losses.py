@@ -202,17 +202,8 @@ class GradientBalancedLoss(keras.losses.Loss):
             margin = tf.cast(margin_of(counts, self.prior_strength), self.dtype)
             shifted += margin
 
-        with tf.GradientTape() as tape:
-            tape.watch(shifted)
-            losses = self.base.of_logits(y_true, shifted)
-        if losses.shape.rank != len(rows.shape):
-            raise ValueError(
-                f"Expected {type(self.base.loss).__name__} to give one loss for each sample, of "
-                f"shape {tuple(rows.shape)}. Received shape {tuple(losses.shape)}. Return the "
-                "losses before their mean is taken; `reduction` takes it."
-            )
-        # Before reduction, sample weights and loss scaling: each sample's own gradient.
-        gradient = tape.gradient(losses, shifted)
+        # Before reduction, sample weights and loss scaling.
+        losses, gradient = self.base.losses_and_gradient(y_true, shifted)
 
         # In range, so that it is the cross-entropy which refuses a wrong label, in its words.
         labels = tf.maximum(rows, 0)

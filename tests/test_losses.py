@@ -1,6 +1,9 @@
 """GradientBalancedLoss by itself and in a plain Keras model: golden numbers, corners, errors."""
 
+import inspect
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -182,6 +185,28 @@ def test_multi_label_margins_are_log_odds_of_the_batch_without_a_model():
     assert value == pytest.approx(expected, rel=1e-5)
     expected_gradient = (1 / (1 + np.exp(-shifted)) - BINARY) / BINARY.size
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_deterministic_operations_are_kept_to():
+    """Which the cross-entropy that gives loss and gradient at once is not, on a GPU."""
+    program = """
+        import numpy as np, tensorflow as tf, keras, gb_keras
+        tf.config.experimental.enable_op_determinism()
+        loss = gb_keras.GradientBalancedLoss(keras.losses.SparseCategoricalCrossentropy(True))
+        specs = tf.TensorSpec([4], tf.int64), tf.TensorSpec([4, 3])
+        graph = tf.function(lambda y, z: loss(y, z)).get_concrete_function(*specs).graph
+        assert not any("SparseSoftmax" in node.type for node in graph.get_operations())
+        print(float(loss(np.array([0, 1, 2, 0]), np.eye(4, 3, dtype="float32"))))
+    """
+    output = subprocess.run(
+        [sys.executable, "-c", inspect.cleandoc(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    loss = gb_keras.GradientBalancedLoss(FROM_LOGITS)
+    expected = loss(np.array([0, 1, 2, 0]), np.eye(4, 3, dtype="float32"))
+    assert float(output) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_empty_batch_is_no_error():
