@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from gb_keras import density, trust
 
+# Of the batches, one in so many is watched in the long run.
+WATCHED_BATCHES = 4
+
 
 @keras.saving.register_keras_serializable(package="gb_keras")
 class GradientDensity(keras.layers.Layer):
@@ -51,8 +54,8 @@ class GradientDensity(keras.layers.Layer):
     def watch(self) -> "GradientWatch":
         """Also take gradient mass and balanced histogram, from the next compiled step on.
 
-        They cost a pass over the gradient and over the histogram in each step, so they are taken
-        only for who asks, in the scope of the model's distribution strategy.
+        They cost a pass over the gradient and over the histogram, so they are taken only for who
+        asks, in the scope of the model's distribution strategy.
         """
         self.watched = self.watched or GradientWatch(self.momentum)
         if self.built:
@@ -197,7 +200,7 @@ class GradientDensity(keras.layers.Layer):
             watched: Computes it of this replica's batch. It is called only where someone watches.
         """
         if self.watched is not None:
-            self.watched.update(watched())
+            self.watched.update(watched)
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state by name, if there is any yet."""
@@ -242,8 +245,9 @@ class GradientDensity(keras.layers.Layer):
 class GradientWatch:
     """Moving averages that are taken only while somebody watches.
 
-    They move as the histogram beside them does. They are no part of what a model saves: they start
-    anew, as a plain mean, where a training is resumed.
+    They move as the histogram beside them does, first with each batch, later with each fourth (see
+    `update`). They are no part of what a model saves: they start anew, as a plain mean, where a
+    training is resumed.
 
     Args:
         momentum: Momentum of the moving averages, in [0, 1).
@@ -293,27 +297,55 @@ class GradientWatch:
         self._mass = zeros((2, shape[-2]), "gradient_mass")
         self._cells = zeros((2, math.prod(shape)), "gradient_cells")
         self._num_updates = zeros((), "num_watched")
+        self._num_batches = zeros((), "num_watchable")
         self._built = True
 
-    def update(self, watched: density.Watched) -> None:
-        """Take in this replica's batch.
+    def update(self, watched: Callable[[], density.Watched]) -> None:
+        """Take in this replica's batch, or let it pass.
 
-        A batch without a valid sample changes nothing, one with a non-finite gradient no mass.
+        Each is taken in until the averages hold as many as their momentum remembers, which is 100
+        for 0.99. From then on they move slowly, and one in four is enough: a pass over the gradient
+        and the histograms has its price. A batch without a valid sample changes nothing, one with a
+        non-finite gradient no mass.
+
+        Args:
+            watched: Computes what is of interest of the batch.
         """
+        state = [self._mass, self._cells, self._num_updates]
+        before = [tf.convert_to_tensor(each) for each in state]
+        num_batches = tf.convert_to_tensor(self._num_batches)
+
+        def taken_in() -> list[tf.Tensor]:
+            return self._averages(*before, watched())
+
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            # Replicas cannot sum over each other in a branch.
+            after = taken_in()
+        else:
+            memory = 1.0 / (1.0 - self._momentum)
+            due = (before[2] < memory) | (num_batches % WATCHED_BATCHES == 0)
+            after = tf.cond(due, taken_in, lambda: before)
+        for variable, value in zip(state, after, strict=True):
+            variable.assign(value)
+        # Around in a circle, since float32 counts no further than to 2^24.
+        self._num_batches.assign((num_batches + 1.0) % WATCHED_BATCHES)
+
+    def _averages(
+        self, mass: tf.Tensor, cells: tf.Tensor, num_updates: tf.Tensor, watched: density.Watched
+    ) -> list[tf.Tensor]:
+        """Mass, cells and number of updates with a batch taken in."""
         batch_mass, num_samples = sum_over_replicas((watched.mass, tf.reduce_sum(watched.included)))
         has_samples = tf.cast(num_samples > 0, tf.float32)
-        num_updates = self._num_updates + has_samples
+        num_updates += has_samples
         rate = has_samples * density.update_rate(self._momentum, tf.maximum(num_updates, 1.0))
-        self._num_updates.assign(num_updates)
-        mass = tf.convert_to_tensor(self._mass)
         finite = tf.reduce_all(tf.math.is_finite(batch_mass))
-        self._mass.assign(tf.where(finite, mass + rate * (batch_mass - mass), mass))
+        mass = tf.where(finite, mass + rate * (batch_mass - mass), mass)
         # Each replica adds its samples to its part of the averages so far.
-        cells = tf.convert_to_tensor(self._cells)
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if num_replicas > 1:
             cells /= num_replicas
-        self._cells.assign(sum_over_replicas(density.averaged_cells(cells, watched, rate)))
+        cells = sum_over_replicas(density.averaged_cells(cells, watched, rate))
+        return [mass, cells, num_updates]
 
 
 def _layer_name(output: str) -> str:

@@ -155,6 +155,35 @@ def test_the_balanced_histogram_counts_each_sample_with_its_weight(mode):
     assert balanced.sum() < 0.98 * plain_cells.sum()
 
 
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "mixed_float16"])
+def test_in_the_long_run_one_batch_in_four_is_watched(mode):
+    """A momentum of a half remembers two batches: the first two of six, then the fifth."""
+    with two_replicas().scope() if mode == "two_replicas" else contextlib.nullcontext():
+        inputs = keras.Input((4,))
+        identity = keras.layers.Dense(
+            4, use_bias=False, kernel_initializer=keras.initializers.Identity(), name="dense"
+        )
+        model = gb_keras.GradientBalancedModel(inputs, identity(inputs))
+        loss = gb_keras.GradientBalancedLoss(
+            plain(), bins=8, momentum=0.5, prior_strength=0, noise_exponent=0, norm_floor=0
+        )
+        model.compile(keras.optimizers.SGD(0.0), loss, **MODES[mode])
+    logits = RNG.normal(0, 2, (48, 4)).astype(np.float32)
+    observer = Observer()
+    model.fit(logits, LABELS, batch_size=8, shuffle=False, verbose=0, callbacks=[observer])
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    bins = (8 * (1 - probabilities[np.arange(48), LABELS])).astype(int)
+    expected = np.zeros((4, 8))
+    # Replicas watch each batch.
+    for number in range(6) if mode == "two_replicas" else (0, 1, 4):
+        batch = np.zeros((4, 8))
+        of_batch = slice(8 * number, 8 * number + 8)
+        np.add.at(batch, (LABELS[of_batch], bins[of_batch]), 1)
+        expected = batch if number == 0 else (expected + batch) / 2
+    *_, cells = observer.seen["dense"]
+    np.testing.assert_allclose(cells.reshape(2, 4, 8)[0], expected, rtol=1e-5)
+
+
 def test_what_is_watched_later_is_the_mean_from_then_on():
     model = functional(gb_keras.GradientBalancedModel)
     model.compile(keras.optimizers.SGD(0.0), gb_keras.GradientBalancedLoss(plain(), bins=8))
