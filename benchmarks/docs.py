@@ -28,8 +28,6 @@ CHOSEN_COSTS = (
     "small_cnn",
     "small_cnn_1000_bins",
     "small_cnn_xla",
-    "resnet50",
-    "transformer",
     "classes_1000",
     "classes_10000",
     "classes_20000",

@@ -26,7 +26,9 @@ class Balance:
     def __post_init__(self):
         self.histogram = np.zeros((self.num_classes, self.bins))
         self.class_counts = np.zeros(self.num_classes)
-        self.balanced_histogram = np.zeros_like(self.histogram)
+        # Plain and balanced, of the batches that a watcher takes in.
+        self.watched = np.zeros((2, *self.histogram.shape))
+        self.num_watched = 0
         self.num_updates = 0
         self.noise_rate = 0.05
 
@@ -56,7 +58,10 @@ class Balance:
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
             balanced[label, index] += weight
-        self.balanced_histogram = momentum * self.balanced_histogram + (1 - momentum) * balanced
+        if self.num_watched < 1 / (1 - self.momentum) or (self.num_updates - 1) % 4 == 0:
+            self.num_watched += 1
+            momentum = min(self.momentum, 1 - 1 / self.num_watched)
+            self.watched = momentum * self.watched + (1 - momentum) * np.stack([batch, balanced])
         loss = -np.log(q[np.arange(num_samples), labels])
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
         return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()

@@ -93,6 +93,9 @@ class Results:
 def results(records: Iterable[Mapping[str, Any]]) -> Results:
     """Sort records for tables.
 
+    Of a column whose methods were run with more or fewer seeds, those are left out that not all of
+    them have: a seed may be harder than another.
+
     Args:
         records: What `records.read` returned.
     """
@@ -100,6 +103,12 @@ def results(records: Iterable[Mapping[str, Any]]) -> Results:
     for record in records:
         key = ((record["regime"], record["network"]), record["label"])
         cells.setdefault(key, {})[record["seed"]] = dict(record)
+    for column in {column for column, _ in cells}:
+        of_column = [cell for (each, _), cell in cells.items() if each == column]
+        common = set.intersection(*map(set, of_column))
+        for cell in of_column if common else ():
+            for seed in set(cell) - common:
+                del cell[seed]
     order = list(REGIMES)
     columns = sorted({column for column, _ in cells}, key=lambda c: (c[1], order.index(c[0])))
     labels = list(dict.fromkeys(label for _, label in cells))

@@ -153,6 +153,13 @@ def test_a_tuned_peer_is_its_best_setting_in_validation():
     assert tables.best_single_peer(found, found.columns) == "focal"
 
 
+def test_methods_are_compared_by_the_seeds_that_all_of_them_have():
+    unequal = [*MADE_UP, record("focal", 2, 0.1, [0.1])]
+    assert tables.results(unequal) == tables.results(MADE_UP)
+    alone = [record("focal", 0, 0.5, [0.5]), record("cross_entropy", 1, 0.5, [0.5])]
+    assert len(tables.results(alone).cells) == 2
+
+
 def test_a_suite_selects_its_records_of_any_seed():
     made = [record("focal", 7, 0.5, [0.5], regime="mnist5k"), record("focal", 0, 0.5, [0.5])]
     assert suites.select("mlp", made) == made[:1]
