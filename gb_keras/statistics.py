@@ -312,19 +312,19 @@ class GradientWatch:
             watched: Computes what is of interest of the batch.
         """
         state = [self._mass, self._cells, self._num_updates]
-        before = [tf.convert_to_tensor(each) for each in state]
+        mass, cells, num_updates = (tf.convert_to_tensor(each) for each in state)
         num_batches = tf.convert_to_tensor(self._num_batches)
 
         def taken_in() -> list[tf.Tensor]:
-            return self._averages(*before, watched())
+            return self._averages(mass, cells, num_updates, watched())
 
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             # Replicas cannot sum over each other in a branch.
             after = taken_in()
         else:
             memory = 1.0 / (1.0 - self._momentum)
-            due = (before[2] < memory) | (num_batches % WATCHED_BATCHES == 0)
-            after = tf.cond(due, taken_in, lambda: before)
+            due = (num_updates < memory) | (num_batches % WATCHED_BATCHES == 0)
+            after = tf.cond(due, taken_in, lambda: [mass, cells, num_updates])
         for variable, value in zip(state, after, strict=True):
             variable.assign(value)
         # Around in a circle, since float32 counts no further than to 2^24.
