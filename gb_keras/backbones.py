@@ -110,11 +110,23 @@ def build(
     if backbone.needs_rgb and channels == 1:
         x = layers.Concatenate(dtype="float32", name="grey_to_rgb")([x, x, x])
     x = backbone.features(backbone.preprocess(x))
+    return keras.Model(inputs, classifier(num_classes, logit_scale)(x), name=name)
+
+
+def classifier(num_classes: int, logit_scale: float | None) -> keras.layers.Layer:
+    """The last layer of a network, named `logits`; float32 under mixed precision, too.
+
+    Args:
+        num_classes: Number of classes.
+        logit_scale: None for a `Dense` layer, or the scale of a `NormalizedDense` one.
+
+    Example:
+        >>> classifier(3, logit_scale=30.0)(keras.ops.ones((2, 4))).shape
+        TensorShape([2, 3])
+    """
     if logit_scale is None:
-        classifier = layers.Dense(num_classes, dtype="float32", name="logits")
-    else:
-        classifier = NormalizedDense(num_classes, logit_scale, dtype="float32", name="logits")
-    return keras.Model(inputs, classifier(x), name=name)
+        return layers.Dense(num_classes, dtype="float32", name="logits")
+    return NormalizedDense(num_classes, logit_scale, dtype="float32", name="logits")
 
 
 def _check(

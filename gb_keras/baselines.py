@@ -205,7 +205,9 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "gamma": self.gamma, "dtype": self.dtype}
 
 
-def ghm_c(bins: int = 30, momentum: float = 0.75) -> GradientBalancedLoss:
+def ghm_c(
+    bins: int = 30, momentum: float = 0.75, loss: keras.losses.Loss | None = None
+) -> GradientBalancedLoss:
     """Gradient harmonizing of classification (GHM-C) with a softmax, from logits.
 
     A corner of `GradientBalancedLoss`: densities fully inverted, no cap, no class margin.
@@ -213,6 +215,8 @@ def ghm_c(bins: int = 30, momentum: float = 0.75) -> GradientBalancedLoss:
     Args:
         bins: Unit regions of the gradient norm.
         momentum: Momentum of the moving average of the density; the authors' code takes 0.75.
+        loss: What is balanced in the place of sparse softmax cross-entropy, such as the binary
+            cross-entropy of the paper, where every logit is a sample.
 
     Returns:
         A loss for a `GradientBalancedModel`.
@@ -225,7 +229,7 @@ def ghm_c(bins: int = 30, momentum: float = 0.75) -> GradientBalancedLoss:
         arXiv 1811.05181.
     """
     return GradientBalancedLoss(
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         bins=bins,
         momentum=momentum,
         density_exponent=1.0,

@@ -61,7 +61,7 @@ def report(
     from benchmarks.learning.report import write
 
     path = results / RECORDS
-    found = suites.select(suite, records.read([path])) if path.exists() else []
+    found = suites.select(suite, records.read(path))
     if not found:
         raise typer.BadParameter(
             f"Expected records of suite {suite} in {path}. Received none. Run the suite first."

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from benchmarks.learning import multi_label_losses as losses
+from gb_keras import baselines
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.names import require_name
 from gb_keras.stages.methods import Method
@@ -85,17 +86,7 @@ def _logit_adjustment(entry_counts: np.ndarray) -> Method:
 
 
 def _ghm_c(entry_counts: np.ndarray) -> Method:
-    loss = GradientBalancedLoss(
-        _binary_cross_entropy(),
-        momentum=0.75,
-        density_exponent=1.0,
-        prior_strength=0.0,
-        max_weight=None,
-        noise_exponent=0.0,
-        norm_floor=0.0,
-        name="ghm_c",
-    )
-    return Method(loss, balanced=True)
+    return Method(baselines.ghm_c(loss=_binary_cross_entropy()), balanced=True)
 
 
 def _gradient_balanced(entry_counts: np.ndarray) -> Method:

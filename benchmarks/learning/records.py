@@ -2,39 +2,39 @@
 
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 
-def read(paths: Iterable[str | os.PathLike]) -> list[dict[str, Any]]:
-    """The records of some files.
+def read(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The records of a file; none where there is no file yet.
 
     A last line that was not written to its end, because the machine stopped, is left out.
 
     Raises:
         ValueError: Another line is no record, or a trial is recorded twice.
     """
+    if not Path(path).exists():
+        return []
     records: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-        for number, line in enumerate(lines, start=1):
-            if number == len(lines) and not line.endswith("\n"):
-                continue
-            try:
-                record = json.loads(line)
-                key = record["key"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"Expected a record of a trial in JSON. Received: line {number} of {path}, "
-                    f"{line[:60]!r}. Remove the line; its trial then runs again."
-                ) from error
-            if key in records:
-                raise ValueError(
-                    f"Expected each trial once. Received {key!r} again in line {number} of {path}. "
-                    "Remove one of the lines."
-                )
-            records[key] = record
+    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines) and not line.endswith("\n"):
+            continue
+        try:
+            record = json.loads(line)
+            key = record["key"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"Expected a record of a trial in JSON. Received: line {number} of {path}, "
+                f"{line[:60]!r}. Remove the line; its trial then runs again."
+            ) from error
+        if key in records:
+            raise ValueError(
+                f"Expected each trial once. Received {key!r} again in line {number} of {path}. "
+                "Remove one of the lines."
+            )
+        records[key] = record
     return list(records.values())
 
 

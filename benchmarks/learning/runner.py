@@ -25,7 +25,7 @@ def run_all(trials: list[Trial], path: Path, jobs: int) -> list[str]:
     Returns:
         For each trial that failed its key and error.
     """
-    done = {record["key"] for record in records.read([path])} if path.exists() else set()
+    done = {record["key"] for record in records.read(path)}
     left = [trial for trial in trials if trial.key not in done]
     console = rich.console.Console(stderr=True)
     console.print(f"{len(trials) - len(left)} of {len(trials)} trials are in {path} already.")

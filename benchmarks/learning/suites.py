@@ -19,10 +19,10 @@ ABLATIONS: dict[str, tuple[tuple[str, float], ...]] = {
     "no norm floor": (("norm_floor", 0.0),),
 }
 # What is tried for each method beside its default, three settings each: its own parameter, and
-# the learning rate where it has none or only one.
-_RATES = ((("learning_rate", 3e-4),), (("learning_rate", 3e-3),))
+# the learning rate where it has none.
+_RATES = ((("learning_rate", 3e-4),), (("learning_rate", 3e-3),), (("learning_rate", 1e-2),))
 TUNED: dict[str, tuple[tuple[tuple[str, float], ...], ...]] = {
-    "cross_entropy": (*_RATES, (("learning_rate", 1e-2),)),
+    "cross_entropy": _RATES,
     "label_smoothing": ((("smoothing", 0.05),), (("smoothing", 0.2),), (("smoothing", 0.3),)),
     "generalised_cross_entropy": ((("q", 0.3),), (("q", 0.5),), (("q", 0.9),)),
     "symmetric_cross_entropy": (
@@ -31,10 +31,10 @@ TUNED: dict[str, tuple[tuple[tuple[str, float], ...], ...]] = {
         (("alpha", 1.0),),
     ),
     "focal": ((("gamma", 0.5),), (("gamma", 1.0),), (("gamma", 5.0),)),
-    "class_balanced": (*_RATES, (("learning_rate", 1e-2),)),
-    "square_root_resampling": (*_RATES, (("learning_rate", 1e-2),)),
+    "class_balanced": _RATES,
+    "square_root_resampling": _RATES,
     "logit_adjustment": ((("tau", 0.5),), (("tau", 1.5),), (("tau", 2.0),)),
-    "ldam_drw": (*_RATES, (("learning_rate", 1e-2),)),
+    "ldam_drw": _RATES,
     "equalization_v2": ((("gamma", 4.0),), (("alpha", 2.0),), (("alpha", 8.0),)),
     "seesaw": ((("p", 0.4),), (("p", 1.2),), (("q", 1.0),)),
     "ghm_c": ((("momentum", 0.0),), (("momentum", 0.99),), (("max_weight", 10.0),)),

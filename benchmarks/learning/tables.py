@@ -32,6 +32,11 @@ class Results:
     methods: list[str]
     cells: dict[tuple[tuple[str, str], str], dict[int, dict[str, Any]]]
 
+    @property
+    def peers(self) -> list[str]:
+        """The methods that are not ours."""
+        return [label for label in self.methods if label not in (OURS, TUNED_OURS)]
+
     def values(
         self, column: tuple[str, str], label: str, metric: str, epoch: str = "final"
     ) -> dict[int, float]:
@@ -164,9 +169,8 @@ def best_single_peer(results: Results, columns: list[tuple[str, str]]) -> str | 
     """Of the peers that have all of some columns, the one with the highest balanced accuracy."""
     means = {
         label: statistics.fmean(found[0] for found in of_columns)
-        for label in results.methods
-        if label not in (OURS, TUNED_OURS)
-        and all(
+        for label in results.peers
+        if all(
             of_columns := [results.mean(column, label, "balanced_accuracy") for column in columns]
         )
     }
@@ -192,7 +196,7 @@ class Goal:
 
 def goals(results: Results) -> list[Goal]:
     """The goals that can be judged by these results."""
-    peers = [label for label in results.methods if label not in (OURS, TUNED_OURS)]
+    peers = results.peers
     found = []
 
     lost = [

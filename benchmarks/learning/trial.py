@@ -19,7 +19,6 @@ from gb_keras.data.manifest import versions
 from gb_keras.data.resampling import class_quotas, resampled
 from gb_keras.metrics import shots
 from gb_keras.names import require_name
-from gb_keras.normalized_dense import NormalizedDense
 from gb_keras.stages import methods, optimizers
 from gb_keras.stages.evaluate import metrics
 from gb_keras.training import GradientBalancedModel
@@ -28,9 +27,6 @@ from gb_keras.training import GradientBalancedModel
 EPOCHS = {"mlp": 1.0, "small_cnn": 0.4}
 BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
-# Classes of more training samples than 100 are many-shot, of fewer than 20 few-shot (Liu et al.
-# 2019, arXiv 1904.05160).
-MANY_SHOT, FEW_SHOT = 100, 20
 CURVES = ("accuracy", "balanced_accuracy", "negative_log_likelihood")
 
 
@@ -196,9 +192,7 @@ def _mlp(shape: tuple[int, ...], num_classes: int, logit_scale: float | None) ->
     x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
     for units in (256, 256):
         x = layers.Dense(units, activation="relu")(x)
-    if logit_scale is None:
-        return keras.Model(inputs, layers.Dense(num_classes)(x))
-    return keras.Model(inputs, NormalizedDense(num_classes, logit_scale)(x))
+    return keras.Model(inputs, backbones.classifier(num_classes, logit_scale)(x))
 
 
 def _cnn(
@@ -261,8 +255,7 @@ class _Watch(keras.callbacks.Callback):
         self._task = task
         self._measure: Callable = multi_label_metrics.metrics
         if not task.multi_label:
-            shot_of_class = shots(counts.tolist(), many=MANY_SHOT, few=FEW_SHOT)
-            self._measure = functools.partial(metrics, shot_of_class=shot_of_class)
+            self._measure = functools.partial(metrics, shot_of_class=shots(counts.tolist()))
         self.curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self.best: dict[str, Any] = {}
         self.best_epoch = 0

@@ -1,11 +1,9 @@
 """Times models side by side, and reads the memory of each in a process of its own."""
 
-import contextlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -16,6 +14,7 @@ import gb_keras
 from benchmarks.memory import peak_mib
 from benchmarks.overhead.cases import CASES, Case
 from benchmarks.overhead.rivals import GHMC, Seesaw
+from gb_keras.stages.precision import dtype_policy
 
 SECONDS_PER_BLOCK = 0.4
 PLAIN, BALANCED = "plain", "balanced"
@@ -33,7 +32,7 @@ class Runner:
     def __init__(self, name: str, variant: str):
         case = CASES[name]
         keras.utils.set_random_seed(0)
-        with _policy(case.policy):
+        with dtype_policy(case.policy):
             self.model = _compiled(case, variant)
         generator = np.random.default_rng(0)
         inputs = case.inputs(generator)
@@ -76,16 +75,6 @@ def _compiled(case: Case, variant: str) -> keras.Model:
         jit_compile=case.mode == "xla",
     )
     return model
-
-
-@contextlib.contextmanager
-def _policy(name: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def times(name: str, pairs: int) -> dict[str, Any]:

@@ -5,8 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from gb_keras.names import require_name
 from gb_keras.stages import methods, optimizers
 from gb_keras.stages.checkpoints import EpochCheckpoint, History
 from gb_keras.stages.files import read_json, require_empty, write_json
+from gb_keras.stages.precision import dtype_policy
 from gb_keras.tensorboard.history import density_over_steps
 from gb_keras.training import GradientBalancedModel
 
@@ -247,7 +247,7 @@ def _compiled_model(
     config: Mapping[str, Any], method: methods.Method, num_steps: int
 ) -> keras.Model:
     """A new model of the run's configuration, ready for `fit`."""
-    with _dtype_policy(config["dtype_policy"]):
+    with dtype_policy(config["dtype_policy"]):
         model = backbones.build(
             config["backbone"],
             tuple(config["input_shape"]),
@@ -275,17 +275,6 @@ def _compiled_model(
             jit_compile=config["jit_compile"],
         )
     return model
-
-
-@contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Within this block new layers have the policy; it is global in Keras."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _save(model: keras.Model, path: Path) -> None:

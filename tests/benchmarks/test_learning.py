@@ -46,9 +46,9 @@ def test_records_survive_an_interruption(tmp_path, left):
     records.append(path, {"key": "a"})
     with path.open("ab") as file:
         file.write(left)
-    assert [record["key"] for record in records.read([path])] == ["a"]
+    assert [record["key"] for record in records.read(path)] == ["a"]
     records.append(path, {"key": "b"})
-    assert [record["key"] for record in records.read([path])] == ["a", "b"]
+    assert [record["key"] for record in records.read(path)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("line", ["no json\n", "[1]\n", '{"other": 1}\n'])
@@ -56,14 +56,14 @@ def test_what_is_no_record_is_refused_with_its_place(tmp_path, line):
     path = tmp_path / "records.jsonl"
     path.write_text('{"key": "a"}\n' + line)
     with pytest.raises(ValueError, match="line 2 of"):
-        records.read([path])
+        records.read(path)
 
 
 def test_a_trial_twice_is_refused(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text('{"key": "a"}\n{"key": "a"}\n')
     with pytest.raises(ValueError, match="each trial once"):
-        records.read([path])
+        records.read(path)
 
 
 def test_outcomes_are_those_of_a_paired_t_test():

@@ -286,7 +286,7 @@ def test_a_run_is_recorded_and_shown_beside_the_published_rows(mock_builder, tmp
     assert result.exit_code == 0, result.output
     assert "1 of 200 epochs: not comparable" in result.output
     assert "77.03" in result.output
-    (record,) = records.read([tmp_path / "published.jsonl"])
+    (record,) = records.read(tmp_path / "published.jsonl")
     assert record["key"] == "cifar10-lt-100/gradient_balanced/seed0/epochs1"
     assert 0 <= record["final"]["accuracy"] <= 1
     # Nothing is run twice.

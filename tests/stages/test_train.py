@@ -59,11 +59,16 @@ def assert_same_result(folder, other, with_density=True):
     for name in ("history.json", "history.csv"):
         assert (folder / name).read_text() == (other / name).read_text()
     if with_density:
-        # Weights are watched anew where a run is resumed.
         one, two = (
             json.loads((each / "gradient_density.json").read_text()) for each in (folder, other)
         )
         assert (one["steps"], one["density"]) == (two["steps"], two["density"])
+        # Weights are watched anew where a run is resumed, but known of the same norms.
+        known_one, known_two = (
+            [[weight is not None for weight in step] for step in each["weights"]]
+            for each in (one, two)
+        )
+        assert known_one == known_two
     for a, b in zip(state(folder), state(other), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -85,8 +85,7 @@ def _print(protocol: str, results: Path) -> None:
     from benchmarks.learning.published.rows import table
     from benchmarks.learning.published.trial import RECORDS
 
-    path = results / RECORDS
-    rich.print(table(protocol, records.read([path]) if path.exists() else []))
+    rich.print(table(protocol, records.read(results / RECORDS)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from keras import layers
 
 from gb_keras import backbones
 from gb_keras.names import require_name
-from gb_keras.normalized_dense import NormalizedDense
 
 # Blocks in each of the four stages of a network of basic blocks (two 3x3 convolutions each). On
 # images of 224 pixels it begins with a 7x7 convolution and pooling (He et al. 2016, table 1), on
@@ -51,11 +50,7 @@ def build(
         )(keras.applications.resnet.preprocess_input(inputs))
     else:
         features = _basic(inputs, BASIC_BLOCKS[name])
-    if logit_scale is None:
-        classifier = layers.Dense(num_classes, name="logits")
-    else:
-        classifier = NormalizedDense(num_classes, logit_scale, name="logits")
-    return keras.Model(inputs, classifier(features), name=name)
+    return keras.Model(inputs, backbones.classifier(num_classes, logit_scale)(features), name=name)
 
 
 def _basic(inputs: keras.KerasTensor, blocks: tuple[int, ...]) -> keras.KerasTensor:

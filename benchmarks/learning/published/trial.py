@@ -25,9 +25,6 @@ from gb_keras.stages.evaluate import metrics
 from gb_keras.training import GradientBalancedModel
 
 RECORDS = "published.jsonl"
-# Classes of more training images than 100 are many-shot, of fewer than 20 few-shot (Liu et al.
-# 2019, arXiv 1904.05160, section 4).
-MANY_SHOT, FEW_SHOT = 100, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +83,7 @@ def run(
         `versions` and `machine`.
     """
     path = results / RECORDS
-    for record in records.read([path]) if path.exists() else []:
+    for record in records.read(path):
         if record["key"] == trial.key:
             return record
     protocol = protocols.get(trial.protocol)
@@ -170,8 +167,7 @@ def _measured(
     call = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
     stream = batches.testing(training_images.encoded(builder, protocol.test_split), protocol)
     labels, logits = zip(*((y.numpy(), call(x).numpy()) for x, y in stream), strict=True)
-    shot_of_class = shots(counts, many=MANY_SHOT, few=FEW_SHOT)
-    found = metrics(np.concatenate(labels), np.concatenate(logits), shot_of_class)
+    found = metrics(np.concatenate(labels), np.concatenate(logits), shots(counts))
     return {name: None if value is None else round(value, 5) for name, value in found.items()}
 
 
