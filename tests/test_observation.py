@@ -72,7 +72,7 @@ def plain():
 
 
 def trained(mode, make, loss, callbacks=(), **fit):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     if mode.startswith("mixed"):
         keras.config.set_dtype_policy(mode)

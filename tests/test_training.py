@@ -158,7 +158,7 @@ def balanced(base, **options):
 
 def train(problem: Problem, mode: str, options: dict | None, epochs: int = 2):
     """Train a plain model (`options` None) or a balanced one; the model and its history."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(11)
     strategy = contextlib.nullcontext()
     if mode == "two_replicas":
@@ -224,7 +224,7 @@ def test_what_plain_keras_refuses_is_refused_in_the_same_way(problem, mode, opti
 
 
 def _initial(problem):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(11)
     inputs = keras.Input(problem.x.shape[1:])
     return keras.Model(inputs, problem.outputs(inputs)).get_weights()[0]
@@ -505,7 +505,7 @@ def test_from_model_shares_layers_and_weights(kind):
 
 def test_own_subclass_with_the_mixin_trains_as_the_wrapped_model():
     def trained(make):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(2)
         model = make()
         model.compile("sgd", gb_keras.GradientBalancedLoss())
