@@ -328,6 +328,26 @@ def bin_weights(
     return weights
 
 
+def mean_norm(density: tf.Tensor) -> tf.Tensor:
+    """Mean gradient norm of a histogram, each sample at the lower edge of its bin.
+
+    Args:
+        density: Number of samples per bin, `(bins,)`.
+
+    Returns:
+        Mean in float32, in [0, 1); 0 without samples, and where all are in the easiest bin.
+
+    Example:
+        Nine easy samples and one of the hardest of four bins:
+
+        >>> float(mean_norm(tf.constant([9.0, 0.0, 0.0, 1.0])))
+        0.075
+    """
+    bins = density.shape[0]
+    edges = tf.range(bins, dtype=density.dtype) / bins
+    return tf.math.divide_no_nan(tf.tensordot(density, edges, 1), tf.reduce_sum(density))
+
+
 def class_margin(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
     """Margin added to the logits in the training loss: `strength * log(pi)` (Menon et al. 2021).
 

@@ -20,11 +20,12 @@ class GradientBalancedLoss(keras.losses.Loss):
     still worth learning. Both show in the gradient of the loss with respect to the logits, so one
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
-        loss_i = w(b_i) * max(c_i ^ noise_exponent, 0.005) * max(0, 1 - f / n_i)
+        loss_i = w(b_i) * max((c_i a_i) ^ noise_exponent, 0.005) * max(0, 1 - f / n_i)
                  * base(y_i, z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
         c_i    = probability that the label is right, given its norm and the noise rate
-        f      = norm_floor * max(0, 1 - noise rate / 0.05)
+        a_i    = less than 1 for a label that the model half believes, above a noise rate of 0.05
+        f      = norm_floor * max(0, 1 - mean of n by H / 0.1)
         margin = prior_strength * log(class prior)
 
     with `z` the logits, `n_i` the gradient norm `||dl/dz||_1 / 2` and `b_i` its bin. The noise rate
@@ -52,7 +53,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         noise_exponent: How far a sample is weighted down for the probability that its label is
             wrong, at least 0; 0 trusts all labels. Not used by multi-label losses.
         norm_floor: Gradient norm below which a sample counts as learned and is left alone, in
-            [0, 1), in the absence of label noise; 0 goes on for ever. Not used by multi-label
+            [0, 1), once the model has learned most; 0 goes on for ever. Not used by multi-label
             losses.
         name: Name of the loss.
 
@@ -107,6 +108,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         self.norm_floor = float(norm_floor)
         # Keras's own reduction of losses that are computed already.
         self._given = _GivenLosses(name=name, reduction=self.reduction, dtype=self.dtype)
+
+    @property
+    def estimates_noise(self) -> bool:
+        """Whether labels are doubted, by an estimate of the share of wrong ones."""
+        return self.noise_exponent > 0 and not self.base.multi_label
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """The balanced loss of a batch, reduced as the base loss would be.
@@ -216,13 +222,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         valid = tf.math.is_finite(norm + tf.cast(losses, tf.float32))
         if active is not None:
             valid &= active
-        doubting = (self.noise_exponent or self.norm_floor) and not self.base.multi_label
         num_clean = None
-        if doubting:
+        if self.estimates_noise:
             noise_rate = tf.convert_to_tensor(statistic.noise_rate)
-            clean = trust.clean_probability(
-                norm, self._log_prior(margin, labels, logits.shape[-1]), noise_rate
-            )
+            prior = self._prior(margin, labels, logits.shape[-1])
+            clean = trust.clean_probability(norm, prior, noise_rate)
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
         running_density, batch_density = statistic.update(
@@ -236,11 +240,12 @@ class GradientBalancedLoss(keras.losses.Loss):
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
         weights = tf.gather(weight_of_bin, bins)
-        if doubting:
-            if self.noise_exponent:
-                weights *= trust.trust_weights(clean, self.noise_exponent)
-            if self.norm_floor:
-                weights *= trust.floor_weights(norm, self.norm_floor, noise_rate)
+        if self.estimates_noise:
+            clean *= trust.agreement_weights(norm, prior, noise_rate, logits.shape[-1])
+            weights *= trust.trust_weights(clean, self.noise_exponent)
+        if self.norm_floor and not self.base.multi_label:
+            mean_norm = density.mean_norm(running_density)
+            weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)
         weights = tf.where(valid, weights, 1.0)
         statistic.observe(lambda: self._watched(gradient, rows, bins, norm, valid, weights))
         balanced = _with_gradient(
@@ -252,16 +257,16 @@ class GradientBalancedLoss(keras.losses.Loss):
             return balanced, density.loss_without_margin(losses, gradient, margin, labels)
         return balanced, self.base.of_logits(y_true, constant_logits)
 
-    def _log_prior(
+    def _prior(
         self, margin: tf.Tensor | None, labels: tf.Tensor, num_classes: int
     ) -> tf.Tensor | float:
-        """Log probability that the margin alone gives each label."""
+        """Probability that the margin alone gives each label."""
         if margin is None:
-            return -math.log(num_classes)
-        log_prior = tf.cast(margin, tf.float32)
-        if self.prior_strength != 1:
-            log_prior = tf.nn.log_softmax(log_prior)
-        return tf.gather(log_prior, labels)
+            return 1.0 / num_classes
+        margin = tf.cast(margin, tf.float32)
+        # A full margin is a log probability already.
+        prior = tf.exp(margin) if self.prior_strength == 1 else tf.nn.softmax(margin)
+        return tf.gather(prior, labels)
 
     def _watched(
         self,

@@ -3,6 +3,8 @@
 Symbols are those of `gb_keras.density`; `docs/method.md` has the reasons.
 """
 
+import math
+
 import tensorflow as tf
 
 # The rate of wrong labels that is believed before anything was seen, and the range it stays in: it
@@ -11,12 +13,18 @@ INITIAL_NOISE_RATE = 0.05
 LEAST_NOISE_RATE, GREATEST_NOISE_RATE = 1e-4, 0.5
 # Share of a batch in the noise rate: slow enough that the model's own learning leads.
 NOISE_UPDATE_RATE = 0.02
+# What counts of a label that agrees with the model no better than chance, where labels are wrong.
+AGREEMENT_AT_CHANCE = 0.45
 # No label is silenced, so that the model can think again.
 LEAST_TRUST = 0.005
+# Mean gradient norm above which the model has not learned enough to leave any sample alone.
+UNLEARNED_NORM = 0.1
+# Below this a probability counts as 0, where one is divided by.
+_TINY = 1e-7
 
 
 def clean_probability(
-    norm: tf.Tensor, log_prior: tf.Tensor | float, noise_rate: tf.Tensor | float
+    norm: tf.Tensor, prior: tf.Tensor | float, noise_rate: tf.Tensor | float
 ) -> tf.Tensor:
     """Probability that a label is right, from its gradient norm.
 
@@ -31,7 +39,7 @@ def clean_probability(
 
     Args:
         norm: Gradient norms `n`, float32, any shape; above 1 as 1.
-        log_prior: `log(pi_y)` of each sample's label, float32, same shape or a scalar.
+        prior: `pi_y` of each sample's label, float32, same shape or a scalar.
         noise_rate: `e`, in (0, 1).
 
     Returns:
@@ -42,21 +50,66 @@ def clean_probability(
         it knows better than its label does:
 
         >>> norm = tf.constant([0.9, 0.01, 0.9999])
-        >>> clean_probability(norm, tf.math.log(0.1), noise_rate=0.2).numpy().round(3).tolist()
+        >>> clean_probability(norm, 0.1, noise_rate=0.2).numpy().round(3).tolist()
         [0.8, 0.975, 0.004]
     """
     right = (1.0 - noise_rate) * tf.maximum(1.0 - norm, 0.0)
-    return right / (right + noise_rate * tf.exp(log_prior))
+    return right / (right + noise_rate * prior)
 
 
-def trust_weights(clean: tf.Tensor, exponent: float) -> tf.Tensor:
-    """Weight of a sample by the probability that its label is right.
+def agreement_weights(
+    norm: tf.Tensor,
+    prior: tf.Tensor | float,
+    noise_rate: tf.Tensor | float,
+    num_classes: int,
+) -> tf.Tensor:
+    """How much counts of a label that the model half believes, where labels are wrong.
+
+    A wrong label that is always mistaken for the same other class agrees with the model better
+    than chance, so that `clean_probability` believes it. What the model has not learned yet looks
+    just the same. So this weight leaves all as it is while the noise rate is below its start, and
+    is whole where it is twice that:
+
+        (a_i) ^ (log(0.45) / log(1 / num_classes) * min(1, max(0, e / 0.05 - 1)))
+
+    with `a_i` the probability of the label by the model, were all classes equally frequent. It is 1
+    for a label that the model is sure of, and 0.45 at chance, `1 / num_classes`. The gradient of a
+    label that the model gives up goes to 0, as that of generalised cross-entropy does (Zhang and
+    Sabuncu 2018).
+
+    Args:
+        norm: Gradient norms `n`, float32, any shape; above 1 as 1.
+        prior: `pi_y` of each sample's label, float32, same shape or a scalar.
+        noise_rate: `e`, in (0, 1).
+        num_classes: Number of classes. Of one class, no label is doubted.
+
+    Returns:
+        Weights in float32, in [0, 1], the shape of `norm`.
+
+    Example:
+        >>> norm = tf.constant([0.9, 0.5, 0.0])
+        >>> agreement_weights(norm, 0.1, noise_rate=0.2, num_classes=10).numpy().round(3).tolist()
+        [0.45, 0.786, 1.0]
+        >>> agreement_weights(norm, 0.1, noise_rate=0.05, num_classes=10).numpy().tolist()
+        [1.0, 1.0, 1.0]
+    """
+    if num_classes < 2:
+        return tf.ones_like(norm)
+    doubt = tf.clip_by_value(noise_rate / INITIAL_NOISE_RATE - 1.0, 0.0, 1.0)
+    # Odds against the label, with those of its class divided out and those of chance put in.
+    balance = prior * (num_classes - 1.0) / tf.maximum(1.0 - prior, _TINY)
+    odds = tf.maximum(norm, 0.0) / tf.maximum(1.0 - norm, _TINY) * balance
+    return tf.pow(1.0 + odds, doubt * (math.log(AGREEMENT_AT_CHANCE) / math.log(num_classes)))
+
+
+def trust_weights(credibility: tf.Tensor, exponent: float) -> tf.Tensor:
+    """Weight of a sample by how far its label is to be believed.
 
     Never 0: a rare class of which the model knows nothing yet looks like noise where most of its
     labels are wrong. What little weight is left lets the model think again.
 
     Args:
-        clean: Probabilities in [0, 1], float32, any shape.
+        credibility: Product of `clean_probability` and `agreement_weights`, float32, any shape.
         exponent: How far doubt is turned into weight, at least 0.
 
     Returns:
@@ -66,31 +119,31 @@ def trust_weights(clean: tf.Tensor, exponent: float) -> tf.Tensor:
         >>> trust_weights(tf.constant([0.9, 0.5, 0.0]), exponent=2.0).numpy().round(3).tolist()
         [0.81, 0.25, 0.005]
     """
-    return tf.maximum(tf.pow(clean, exponent), LEAST_TRUST)
+    return tf.maximum(tf.pow(credibility, exponent), LEAST_TRUST)
 
 
-def floor_weights(norm: tf.Tensor, floor: float, noise_rate: tf.Tensor | float) -> tf.Tensor:
-    """Weight that leaves learned samples alone: `max(0, 1 - f / n)`.
+def floor_weights(norm: tf.Tensor, floor: float, mean_norm: tf.Tensor | float) -> tf.Tensor:
+    """Weight that leaves learned samples alone: `max(0, 1 - h / n)`.
 
-    A sample with a norm below the floor `f` counts as learned, so the model is not driven to be
-    ever surer of it. The floor rises from 0 to its height as the noise rate falls from its start
-    to 0: where labels are wrong, the right ones are needed to hold against them.
+    A sample with a norm below the height `h` counts as learned, so the model is not driven to be
+    ever surer of it. The height rises from 0 to `floor` as the mean norm falls from 0.1 to 0: while
+    there is much to learn, or labels are wrong, those that are right must go on to lead.
 
     Args:
         norm: Gradient norms `n`, float32, any shape.
-        floor: Height of the floor, in [0, 1).
-        noise_rate: Share of wrong labels, in (0, 1).
+        floor: Height of the floor where all is learned, in [0, 1).
+        mean_norm: Mean gradient norm of the running statistic, in [0, 1].
 
     Returns:
         Weights in float32, in [0, 1], the shape of `norm`.
 
     Example:
-        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, noise_rate=0.0).numpy()
+        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, mean_norm=0.0).numpy()
         array([0. , 0. , 0.9], dtype=float32)
-        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, noise_rate=0.2).numpy()
+        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, mean_norm=0.2).numpy()
         array([1., 1., 1.], dtype=float32)
     """
-    height = tf.nn.relu(floor - (floor / INITIAL_NOISE_RATE) * noise_rate)
+    height = tf.nn.relu(floor - (floor / UNLEARNED_NORM) * mean_norm)
     return tf.nn.relu(1.0 - tf.math.divide_no_nan(height, norm))
 
 

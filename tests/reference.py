@@ -22,6 +22,7 @@ class Balance:
     max_weight: float | None = 2.0
     noise_exponent: float = 2.0
     norm_floor: float = 0.05
+    noise_rate: float = 0.05
 
     def __post_init__(self):
         self.histogram = np.zeros((self.num_classes, self.bins))
@@ -30,7 +31,6 @@ class Balance:
         self.watched = np.zeros((2, *self.histogram.shape))
         self.num_watched = 0
         self.num_updates = 0
-        self.noise_rate = 0.05
 
     def step(self, logits, labels):
         """Mean balanced loss, its gradient with respect to the logits, and the mean base loss."""
@@ -41,7 +41,6 @@ class Balance:
         q = softmax(logits + self.prior_strength * np.log(prior))
         gradient = q - one_hot
         norm = 0.5 * np.abs(gradient).sum(axis=1)
-        doubted = self._doubted(norm, labels, prior**self.prior_strength)
         bins = np.minimum(np.floor(norm * self.bins), self.bins - 1).astype(int)
         batch = np.zeros_like(self.histogram)
         for label, index in zip(labels, bins, strict=True):
@@ -54,7 +53,8 @@ class Balance:
         if self.max_weight is not None:
             weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
             weights = weights / weights.mean()
-        weights = weights * doubted
+        weights = weights * self._trust(norm, labels, prior**self.prior_strength)
+        weights = weights * self._floor(norm)
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
             balanced[label, index] += weight
@@ -66,20 +66,30 @@ class Balance:
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
         return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()
 
-    def _doubted(self, norm, labels, shares):
-        """Factor of each sample's weight for wrong labels and for what is learned."""
-        if not self.noise_exponent and not self.norm_floor:
+    def _trust(self, norm, labels, shares):
+        """Factor of each sample's weight for wrong labels; the noise rate moves on."""
+        if not self.noise_exponent:
             return np.ones(len(labels))
-        e, factors, doubts = self.noise_rate, [], []
+        e, trust, doubts = self.noise_rate, [], []
         for n, label in zip(norm, labels, strict=True):
-            chance = shares[label] / shares.sum()
-            clean = (1 - e) * (1 - n) / ((1 - e) * (1 - n) + e * chance)
-            floor = self.norm_floor * max(0.0, 1 - e / 0.05)
-            trust = max(clean**self.noise_exponent, 0.005)
-            factors.append(trust * max(0.0, 1 - floor / n))
+            prior = shares[label] / shares.sum()
+            clean = (1 - e) * (1 - n) / ((1 - e) * (1 - n) + e * prior)
+            # The label's probability where each class is divided by its prior, the others as one.
+            own, others = (1 - n) / prior, n / (1 - prior)
+            balanced = own / (own + (self.num_classes - 1) * others)
+            doubt = min(1.0, max(0.0, (e - 0.05) / 0.05))
+            agreement = 0.45 ** (doubt * np.log(balanced) / np.log(1 / self.num_classes))
+            trust.append(max((clean * agreement) ** self.noise_exponent, 0.005))
             doubts.append(1 - clean)
         self.noise_rate = np.clip(e + 0.02 * (np.mean(doubts) - e), 1e-4, 0.5)
-        return np.array(factors)
+        return np.array(trust)
+
+    def _floor(self, norm):
+        """Factor that leaves alone what is learned."""
+        samples = self.histogram.sum(axis=0)
+        mean_norm = (samples * np.arange(self.bins) / self.bins).sum() / samples.sum()
+        height = self.norm_floor * max(0.0, 1 - mean_norm / 0.1)
+        return np.maximum(0.0, 1 - height / norm)
 
 
 def ghm_c_loss(logits, labels, bins):

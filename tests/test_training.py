@@ -254,6 +254,7 @@ def test_every_mode_gives_the_same_balance(problem, mode):
         np.testing.assert_allclose(history[name], values, rtol=2e-2 if mixed else 1e-4)
 
 
+@pytest.mark.parametrize("noise_rate", [0.05, 0.08, 0.3])
 @pytest.mark.parametrize(
     "options",
     [
@@ -263,26 +264,34 @@ def test_every_mode_gives_the_same_balance(problem, mode):
         {"density_exponent": 0.0},
         {"noise_exponent": 0.0},
         {"noise_exponent": 1.0, "norm_floor": 0.0},
+        {"norm_floor": 0.3},
     ],
     ids=str,
 )
-def test_training_equals_numpy(options):
+@pytest.mark.parametrize("learned", [False, True], ids=["new", "learned"])
+def test_training_equals_numpy(options, noise_rate, learned):
     keras.utils.set_random_seed(5)
     inputs = keras.Input((6,))
     model = gb_keras.GradientBalancedModel(inputs, dense(use_bias=False)(inputs))
+    features = FEATURES
+    if learned:
+        # Where most samples are learned, there is a floor.
+        features = 0.5 * FEATURES + np.eye(4, 6, dtype=np.float32)[LABELS]
+        model.set_weights([7.0 * np.eye(6, 4, dtype=np.float32)])
     kernel = model.get_weights()[0].astype(np.float64)
     base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
         keras.optimizers.SGD(0.3), gb_keras.GradientBalancedLoss(base, **options), run_eagerly=True
     )
-    expected = reference.Balance(4, **options)
+    expected = reference.Balance(4, noise_rate=noise_rate, **options)
     watched = model.gradient_density.watch()
+    model.gradient_density.noise_rate.assign(noise_rate)
     for step in range(12):
         batch = slice(4 * step, 4 * step + 4)
         model.reset_metrics()  # Older versions of Keras go on with the running mean.
-        logs = model.train_on_batch(FEATURES[batch], LABELS[batch], return_dict=True)
-        loss, gradient, base_loss = expected.step(FEATURES[batch] @ kernel, LABELS[batch])
-        kernel -= 0.3 * FEATURES[batch].T @ gradient
+        logs = model.train_on_batch(features[batch], LABELS[batch], return_dict=True)
+        loss, gradient, base_loss = expected.step(features[batch] @ kernel, LABELS[batch])
+        kernel -= 0.3 * features[batch].T @ gradient
         assert logs["loss"] == pytest.approx(loss, rel=1e-4)
         assert logs["base_loss"] == pytest.approx(base_loss, rel=1e-4)
     np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)

@@ -94,7 +94,6 @@ def take(
     weights = density.bin_weights(all_classes, all_classes, loss.density_exponent, loss.max_weight)
     density_weights = np.where(all_classes > 0, weights.numpy(), np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
-    estimates_noise = not statistic.multi_label and (loss.noise_exponent or loss.norm_floor)
     margin_of = density.class_log_odds if statistic.multi_label else density.class_margin
     margins = margin_of(class_counts, loss.prior_strength).numpy()
     shared = {
@@ -102,7 +101,7 @@ def take(
         "margins": margins,
         "mass": statistic.watched.mass.numpy(),
         "num_skipped": int(statistic.num_skipped.numpy()),
-        "noise_rate": float(statistic.noise_rate.numpy()) if estimates_noise else None,
+        "noise_rate": float(statistic.noise_rate.numpy()) if loss.estimates_noise else None,
     }
     if not statistic.multi_label:
         return [

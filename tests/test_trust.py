@@ -1,0 +1,57 @@
+"""Trust in labels: what holds for every norm, prior and noise rate."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gb_keras import trust
+
+shares = st.floats(0.0, 1.0, width=32)
+class_numbers = st.integers(2, 100_000)
+
+
+def agreement(norm, prior, noise_rate, num_classes):
+    """The weights of two or more norms, as NumPy's."""
+    return trust.agreement_weights(tf.constant(norm), prior, noise_rate, num_classes).numpy()
+
+
+@given(shares, shares, shares, st.integers(1, 100_000))
+def test_weights_are_shares_whatever_is_given(norm, prior, noise_rate, num_classes):
+    [weight] = agreement([norm], prior, noise_rate, num_classes)
+    assert 0.0 <= weight <= 1.0
+
+
+@given(st.floats(1e-4, 0.9), class_numbers)
+def test_a_label_at_its_prior_counts_as_one_at_chance_whatever_the_prior(prior, num_classes):
+    # A class's prior is what the margin alone gives: the model knows nothing of the sample.
+    [weight] = agreement([1.0 - prior], prior, 0.1, num_classes)
+    assert weight == pytest.approx(trust.AGREEMENT_AT_CHANCE, rel=1e-3)
+
+
+@given(shares, shares, st.floats(1e-4, 0.9), st.floats(0.06, 0.5), class_numbers)
+def test_the_less_a_label_agrees_the_less_it_counts(first, second, prior, noise_rate, num_classes):
+    low, high = sorted([first, second])
+    weights = agreement([low, high], prior, noise_rate, num_classes)
+    assert weights[0] >= weights[1]
+
+
+@given(shares, st.floats(1e-4, 0.9), st.floats(1e-4, 0.05), class_numbers)
+def test_where_few_labels_are_wrong_no_agreement_is_asked_for(
+    norm, prior, noise_rate, num_classes
+):
+    assert agreement([norm], prior, noise_rate, num_classes) == 1.0
+
+
+@pytest.mark.parametrize("mean_norm", [0.1, 0.5, 1.0])
+def test_no_floor_while_there_is_much_to_learn(mean_norm):
+    norms = tf.constant(np.linspace(0, 1, 11, dtype=np.float32)[1:])
+    np.testing.assert_array_equal(trust.floor_weights(norms, 0.05, mean_norm), 1.0)
+
+
+@given(shares, st.floats(0.0, 0.9), shares)
+def test_the_floor_takes_its_height_from_every_norm(norm, floor, mean_norm):
+    [weight] = trust.floor_weights(tf.constant([norm]), floor, mean_norm).numpy()
+    height = max(0.0, floor * (1 - mean_norm / trust.UNLEARNED_NORM))
+    assert weight * norm == pytest.approx(max(0.0, norm - height), abs=1e-6)
