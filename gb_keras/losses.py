@@ -25,7 +25,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
         c_i    = probability that the label is right, given its norm and the noise rate
         a_i    = less than 1 for a label that the model half believes, above a noise rate of 0.05
-        f      = norm_floor * max(0, 1 - mean of n by H / 0.1)
+        f      = norm_floor * max(0, 1 - mean of n in the batch / 0.1)
         margin = prior_strength * log(class prior)
 
     with `z` the logits, `n_i` the gradient norm `||dl/dz||_1 / 2` and `b_i` its bin. The noise rate
@@ -244,7 +244,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             clean *= trust.agreement_weights(norm, prior, noise_rate, logits.shape[-1])
             weights *= trust.trust_weights(clean, self.noise_exponent)
         if self.norm_floor and not self.base.multi_label:
-            mean_norm = density.mean_norm(running_density)
+            mean_norm = density.mean_norm(batch_density)
             weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)
         weights = tf.where(valid, weights, 1.0)
         statistic.observe(lambda: self._watched(gradient, rows, bins, norm, valid, weights))

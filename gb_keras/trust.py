@@ -132,7 +132,7 @@ def floor_weights(norm: tf.Tensor, floor: float, mean_norm: tf.Tensor | float) -
     Args:
         norm: Gradient norms `n`, float32, any shape.
         floor: Height of the floor where all is learned, in [0, 1).
-        mean_norm: Mean gradient norm of the running statistic, in [0, 1].
+        mean_norm: Mean gradient norm of the batch, in [0, 1].
 
     Returns:
         Weights in float32, in [0, 1], the shape of `norm`.

@@ -54,7 +54,7 @@ class Balance:
             weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
             weights = weights / weights.mean()
         weights = weights * self._trust(norm, labels, prior**self.prior_strength)
-        weights = weights * self._floor(norm)
+        weights = weights * self._floor(norm, batch)
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
             balanced[label, index] += weight
@@ -84,9 +84,9 @@ class Balance:
         self.noise_rate = np.clip(e + 0.02 * (np.mean(doubts) - e), 1e-4, 0.5)
         return np.array(trust)
 
-    def _floor(self, norm):
+    def _floor(self, norm, batch):
         """Factor that leaves alone what is learned."""
-        samples = self.histogram.sum(axis=0)
+        samples = batch.sum(axis=0)
         mean_norm = (samples * np.arange(self.bins) / self.bins).sum() / samples.sum()
         height = self.norm_floor * max(0.0, 1 - mean_norm / 0.1)
         return np.maximum(0.0, 1 - height / norm)
