@@ -38,9 +38,7 @@ def test_the_less_a_label_agrees_the_less_it_counts(first, second, prior, noise_
 
 
 @given(shares, st.floats(1e-4, 0.9), st.floats(1e-4, 0.05), class_numbers)
-def test_where_few_labels_are_wrong_no_agreement_is_asked_for(
-    norm, prior, noise_rate, num_classes
-):
+def test_where_few_labels_are_wrong_no_agreement_is_asked_for(norm, prior, noise_rate, num_classes):
     assert agreement([norm], prior, noise_rate, num_classes) == 1.0
 
 
