@@ -70,7 +70,7 @@ def markdown(found: Results) -> str:
     Args:
         found: What to report.
     """
-    lines = goal_table(found)
+    lines = goal_table(found) if found.peers else []
     for metric, measured in _measured(found):
         lines += ["", f"### {_METRICS[metric][0]}", "", *table(measured, metric)]
     return "\n".join([*lines, "", _LEGEND, ""])

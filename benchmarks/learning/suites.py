@@ -45,6 +45,13 @@ _QUICK_METHODS = (BASELINE, "label_smoothing", "logit_adjustment", OURS)
 _MNIST_REGIMES = tuple(name for name in REGIMES if name.startswith("mnist5k"))
 _MULTI_LABEL_REGIMES = tuple(name for name in REGIMES if REGIMES[name].mosaics)
 _GLYPH_REGIMES = ("glyphs-lt100", "glyphs-lt100-noise30", "glyphs-few", "extreme")
+# One of each kind, since every method is tried with four settings.
+_TUNED_REGIMES = (
+    "mnist5k-lt100",
+    "mnist5k-noise40",
+    "mnist5k-pair20",
+    "mnist5k-lt100-noise30",
+)
 # By itself, since its 2,227 classes take many times longer.
 _CJK_REGIMES = ("cjk-few",)
 
@@ -117,7 +124,7 @@ def _both_networks(regimes: Sequence[str], seed: int) -> list[Trial]:
 def _tuned(seed: int) -> list[Trial]:
     return [
         Trial(regime, "mlp", method, seed, options)
-        for regime in _MNIST_REGIMES
+        for regime in _TUNED_REGIMES
         for method in methods.names()
         for options in ((), *TUNED[method])
     ]

@@ -35,7 +35,7 @@ class Results:
     @property
     def peers(self) -> list[str]:
         """The methods that are not ours."""
-        return [label for label in self.methods if label not in (OURS, TUNED_OURS)]
+        return [label for label in self.methods if not label.startswith(OURS)]
 
     def values(
         self, column: tuple[str, str], label: str, metric: str, epoch: str = "final"
@@ -195,8 +195,10 @@ class Goal:
 
 
 def goals(results: Results) -> list[Goal]:
-    """The goals that can be judged by these results."""
+    """The goals that can be judged by these results: none without a peer."""
     peers = results.peers
+    if not peers:
+        return []
     found = []
 
     lost = [

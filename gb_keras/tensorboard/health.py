@@ -26,6 +26,8 @@ class Finding:
         text: What was seen.
         advice: What to do; empty where there is nothing to do.
         classes: Classes it is about and a number for each, most important first.
+        number_of_class: What that number is.
+        num_left_out: How many more classes it is about.
     """
 
     kind: str
@@ -34,6 +36,8 @@ class Finding:
     text: str
     advice: str = ""
     classes: Sequence[tuple[int, float]] = ()
+    number_of_class: str = ""
+    num_left_out: int = 0
 
 
 def share_below(density: np.ndarray, norm: float) -> float:
@@ -110,7 +114,8 @@ def in_words(density: np.ndarray, weights: np.ndarray | None, balanced: bool) ->
         if share >= 0.005:
             told.append((tells, share, before, after, what))
     if not told:
-        return f"Nearly all samples have a gradient norm between {EASY} and {HARD}."
+        text = f"Nearly all samples have a gradient norm between {EASY} and {HARD}."
+        return text if balanced else f"{text} The model is not balanced."
     _, share, before, after, what = max(told)
     text = f"{share:.0%} of the samples are {what}; "
     if not balanced:
@@ -129,8 +134,13 @@ def noise(
     classes: np.ndarray,
     noise_rate: float | None,
     multi_label: bool,
+    num_classes: int,
+    earlier: np.ndarray | None,
 ) -> Finding:
     """A second hump at norm 1, while other samples are learned: a mark of label noise.
+
+    Samples that are not learned yet stand there as well. So it is a warning only where the estimate
+    of wrong labels says so, or where the hump stays and the estimate does not speak against it.
 
     Args:
         density: Samples per bin of all classes, `(bins,)`.
@@ -138,6 +148,9 @@ def noise(
         classes: Which classes these are, `(num_rows,)`.
         noise_rate: Estimated share of wrong labels, in [0, 1], or None where it is not known.
         multi_label: Whether every logit is a sample of its own.
+        num_classes: Number of all classes.
+        earlier: Samples per bin of all classes at two thirds of the log, `(bins,)`; None where
+            the log is too short to have one.
     """
     share = share_between(density, HARD, 1.0)
     estimate = ""
@@ -157,6 +170,15 @@ def noise(
     suspects = learned if learned.any() else hard > 0.5
     order = [row for row in np.argsort(-hard, kind="stable") if suspects[row]]
     found = [(int(classes[row]), float(hard[row])) for row in order][:MAX_CLASSES]
+    what = {
+        "number_of_class": f"share of samples above {HARD}",
+        "num_left_out": len(order) - len(found),
+    }
+    if found and len(classes) < num_classes:
+        estimate += (
+            f" Only {len(classes):,} of {num_classes:,} classes have a histogram of their own in "
+            "the log: the list is of these."
+        )
     if len(found) and not learned.any():
         return Finding(
             "noise",
@@ -167,6 +189,21 @@ def noise(
             "Train on; if these classes stay there, look at their recall and at what they are "
             "taken for.",
             found,
+            **what,
+        )
+    doubts = _doubts_of_noise(share, noise_rate, earlier)
+    if doubts:
+        return Finding(
+            "noise",
+            "info",
+            "A bump at norm 1, perhaps of samples that are not learned yet",
+            f"{share:.1%} of the samples have a norm above {HARD}, while others are learned. "
+            + doubts
+            + estimate,
+            "Train on and look again. If the bump stays, look for wrong labels among the samples "
+            "of these classes that the model gets wrong with certainty.",
+            found,
+            **what,
         )
     return Finding(
         "noise",
@@ -183,7 +220,22 @@ def noise(
             "its noise_exponent; 0 trusts all labels."
         ),
         found,
+        **what,
     )
+
+
+def _doubts_of_noise(share: float, noise_rate: float | None, earlier: np.ndarray | None) -> str:
+    """Why a bump may be something else than wrong labels, in words; empty where nothing says so."""
+    if noise_rate is not None and noise_rate >= share / 2:
+        return ""
+    if noise_rate is not None and noise_rate < share / 4:
+        return "By the estimate few of their labels are wrong: most are rare or hard."
+    if earlier is None:
+        return "It is too early to tell wrong labels from what is not learned yet."
+    before = share_between(earlier, HARD, 1.0)
+    if share < 0.7 * before:
+        return f"They were {before:.1%} earlier: they are being learned, or learned by heart."
+    return ""
 
 
 def _has_bump(density: np.ndarray) -> bool:
@@ -246,13 +298,19 @@ def damaged(kinds: Sequence[str]) -> Finding:
         kinds: Kinds of the damaged summaries.
     """
     if not kinds:
-        return Finding("damaged", "ok", "The log is whole", "All summaries can be read.")
+        return Finding(
+            "damaged",
+            "ok",
+            "What was read is whole",
+            "All summaries that TensorBoard has read hold what they should. Of a file that breaks "
+            "off it reads what is before.",
+        )
     return Finding(
         "damaged",
         "warning",
         "Parts of the log are damaged",
-        f"Summaries of {', '.join(kinds)} have another shape than they should, or numbers that "
-        "cannot be: negative, infinite or NaN. These are left out or taken for 0.",
+        f"Summaries of {', '.join(kinds)} cannot be read, have another shape than they should, or "
+        "numbers that cannot be: negative, infinite or NaN. These are left out or taken for 0.",
         "Do not trust what is shown of them. Look for what else writes to this directory, and "
         "train again.",
     )
@@ -274,11 +332,12 @@ def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
         return Finding("unseen", "ok", "All classes are seen", "Each class had samples of late.")
     text = []
     if len(never):
-        text.append(f"{len(never):,} of {len(counts):,} classes have had no sample yet.")
+        have = "has" if len(never) == 1 else "have"
+        text.append(f"{len(never):,} of {len(counts):,} classes {have} had no sample yet.")
     if len(missed):
         text.append(
-            f"{len(missed):,} classes had samples before and none while {new.sum():,.0f} samples "
-            "of others came."
+            f"{len(missed):,} {'class' if len(missed) == 1 else 'classes'} had samples before and "
+            f"none while {new.sum():,.0f} samples of others came."
         )
     return Finding(
         "unseen",
@@ -287,6 +346,8 @@ def unseen(counts: np.ndarray, earlier: np.ndarray) -> Finding:
         " ".join(text),
         "Check the class list against the labels, and that the data is shuffled over all classes.",
         [(int(index), float(counts[index])) for index in [*missed, *never]][:MAX_CLASSES],
+        number_of_class="samples seen",
+        num_left_out=max(len(missed) + len(never) - MAX_CLASSES, 0),
     )
 
 

@@ -145,7 +145,8 @@ class GradientBalancePlugin(base_plugin.TBPlugin):
         """`/health?run=&statistic=`: what is to be looked after, the worst first.
 
         `{"run", "statistic", "step", "findings": [{"kind", "severity": "warning" | "info" | "ok",
-        "title", "text", "advice", "classes": [{"class", "name", "value"}]}]}`.
+        "title", "text", "advice", "classes": [{"class", "name", "value"}], "number_of_class",
+        "num_left_out"}]}`.
         """
         return self._view(request).findings()
 

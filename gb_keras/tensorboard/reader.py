@@ -5,6 +5,7 @@ wherever else a data provider gets its data.
 """
 
 import collections
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
@@ -140,21 +141,40 @@ class Reader:
                     missing[kind] = keys[newest_alone], newest
         if missing:
             tags = {metadata.tag(statistic.content.statistic, kind): kind for kind in missing}
-            read = self._provider.read_tensors(
-                ctx,
-                experiment_id=experiment,
-                plugin_name=metadata.PLUGIN_NAME,
-                # All that TensorBoard has in memory; or one, which then is the newest.
-                downsample=1 if newest_alone else 1_000_000,
-                run_tag_filter=provider.RunTagFilter(runs=[run], tags=list(tags)),
-            )
-            for tag, data in read.get(run, {}).items():
+            for tag, data in self._read(ctx, experiment, run, list(tags), newest_alone).items():
                 kind = tags[tag]
                 series = _series(statistic.content, kind, data)
                 if series is not None:
                     self._keep(*missing[kind], series)
                     found[kind] = series
         return found
+
+    def _read(
+        self, ctx: Any, experiment: str, run: str, tags: list[str], newest_alone: bool
+    ) -> dict[str, Sequence[provider.TensorDatum]]:
+        """What TensorBoard has of some tags, without those that it cannot read itself."""
+
+        def ask(tags: list[str]) -> dict[str, Sequence[provider.TensorDatum]]:
+            read = self._provider.read_tensors(
+                ctx,
+                experiment_id=experiment,
+                plugin_name=metadata.PLUGIN_NAME,
+                # All that TensorBoard has in memory; or one, which then is the newest.
+                downsample=1 if newest_alone else 1_000_000,
+                run_tag_filter=provider.RunTagFilter(runs=[run], tags=tags),
+            )
+            return dict(read.get(run, {}))
+
+        unreadable = (ValueError, TypeError)
+        try:
+            return ask(tags)
+        except unreadable:
+            # One malformed tensor fails all that were asked for: ask for each by itself.
+            found = {}
+            for tag in tags:
+                with contextlib.suppress(*unreadable):
+                    found |= ask([tag])
+            return found
 
     def _keep(self, key: tuple, newest: Any, series: Series) -> None:
         def size(kept: Series) -> int:

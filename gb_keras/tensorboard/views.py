@@ -238,27 +238,39 @@ class StatisticView:
             histogram, classes = np.zeros((0, len(density))), np.zeros(0, int)
         findings = []
         counts = self._series.get("class_counts")
+        damaged = self._damaged()
         num_skipped = self._skipped_of_late()
         if num_skipped:
             findings.append(health.all_skipped(num_skipped))
         else:
             findings.append(health.not_balanced(self._content.balanced))
-            if counts is not None:
+            # What is damaged was taken for 0, of which nothing follows.
+            if counts is not None and "class_counts" not in damaged:
                 # Over the last third of what was logged.
                 earlier = counts.values[(2 * (len(counts.steps) - 1)) // 3]
                 findings.append(health.unseen(counts.values[-1], earlier))
             skipped = scalar(self.at("num_skipped", step))
-            if skipped is not None:
+            if skipped is not None and "num_skipped" not in damaged:
                 seen = 0.0 if counts is None else float(counts.values[-1].sum())
                 findings.append(health.skipped(skipped, seen))
             if weights is not None:
                 findings.append(health.capped(density, weights, self._content.max_weight))
             noise_rate = scalar(self.at("noise_rate", step))
-            findings += [
-                health.noise(density, histogram, classes, noise_rate, self._content.multi_label),
-                health.crowded(density),
-            ]
-        findings.append(health.damaged(self._damaged()))
+            if "noise_rate" in damaged:
+                noise_rate = None
+            if density.sum() > 0:
+                steps, densities = self._density.steps, self._density.values
+                noise = health.noise(
+                    density,
+                    histogram,
+                    classes,
+                    noise_rate,
+                    self._content.multi_label,
+                    self._content.num_classes,
+                    densities[(2 * (len(steps) - 1)) // 3] if len(steps) > 2 else None,
+                )
+                findings += [noise, health.crowded(density)]
+        findings.append(health.damaged(damaged))
         severities = ("warning", "info", "ok")
         findings.sort(key=lambda finding: severities.index(finding.severity))
         return {
@@ -296,6 +308,8 @@ class StatisticView:
                 {"class": index, "name": name, "value": number(value)}
                 for (index, value), name in zip(finding.classes, names, strict=True)
             ],
+            "number_of_class": finding.number_of_class,
+            "num_left_out": finding.num_left_out,
         }
 
 

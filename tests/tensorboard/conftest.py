@@ -13,9 +13,11 @@ import urllib.request
 import keras
 import numpy as np
 import pytest
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 import gb_keras
 from gb_keras.callbacks import GradientBalanceTensorBoard
+from gb_keras.tensorboard import history, metadata
 
 NAMES = ["plane", "car <b>x</b>", "bird", "=cat", "deer"]
 
@@ -64,6 +66,19 @@ def logs(tmp_path_factory):
     many = [f"species {index}" for index in range(1000)]
     train(folder / 'many "><script>alert(1)<' / "script>", num_classes=1000, names=many, epochs=2)
     return folder
+
+
+def write_malformed(source, target, kind):
+    """Copy a run's summaries, the second tensor of a kind with a piece of its bytes alone."""
+    writer = EventFileWriter(str(target), filename_suffix=metadata.FILE_SUFFIX)
+    of_kind = 0
+    for event in history.events(source):
+        [value] = event.summary.value
+        of_kind += value.tag.endswith(f"/{kind}")
+        if of_kind == 2 and value.tag.endswith(f"/{kind}"):
+            value.tensor.tensor_content = value.tensor.tensor_content[:7]
+        writer.add_event(event)
+    writer.close()
 
 
 # TensorBoard's own command, in a process that has no TensorFlow: so it starts in a second.

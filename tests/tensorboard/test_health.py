@@ -71,38 +71,70 @@ def test_words_are_of_what_tells_most():
     assert health.in_words(between, np.ones(10), True) == (
         "Nearly all samples have a gradient norm between 0.1 and 0.9."
     )
+    assert health.in_words(between, None, False).endswith("The model is not balanced.")
 
 
 def test_nothing_is_below_zero():
     # In float32 their sum is less than that of the parts in float64.
     density = np.array([0.7, 0.2, 0.1, 0.3, 0.1, 0.6, 0.1, 0.1, 0.1, 0.0], np.float32)
-    text = health.noise(density, density[None], np.array([0]), None, False).text
+    text = health.noise(density, density[None], np.array([0]), None, False, 1, None).text
     assert text.startswith("0.0% of the samples")
 
 
 def test_a_bump_at_norm_1_is_a_sign_of_noise_and_nothing_else_is():
     rows = np.stack([HEALTHY, NOISY, NOISY / 4])
-    found = health.noise(NOISY, rows, np.array([7, 8, 9]), 0.284, False)
+    found = health.noise(NOISY, rows, np.array([7, 8, 9]), 0.284, False, 3, NOISY)
     assert found.severity == "warning"
     assert [index for index, _ in found.classes] == [8, 9]
     assert found.classes[0][1] == pytest.approx(0.15)
     assert found.text.endswith("Estimated share of wrong labels: 28.4%.")
     assert "noise_exponent" in found.advice
     # Multi-label losses trust all labels.
-    found = health.noise(NOISY, rows, np.array([7, 8, 9]), None, True)
+    found = health.noise(NOISY, rows, np.array([7, 8, 9]), None, True, 3, NOISY)
+    assert found.severity == "warning"
     assert "Estimated" not in found.text
     assert "noise_exponent" not in found.advice
     for density in (HEALTHY, UNTRAINED, np.zeros(10)):
-        found = health.noise(density, rows, np.arange(3), 0.004, False)
+        found = health.noise(density, rows, np.arange(3), 0.004, False, 3, None)
         assert found.severity == "ok"
         assert found.text.endswith("Estimated share of wrong labels: 0.4%.")
 
 
 def test_a_bump_of_classes_that_are_not_learned_is_no_sign_of_noise():
     rows = np.stack([HEALTHY * 5, UNTRAINED])
-    found = health.noise(rows.sum(0), rows, np.array([0, 9]), 0.05, False)
+    found = health.noise(rows.sum(0), rows, np.array([0, 9]), 0.05, False, 10, None)
     assert found.severity == "info"
     assert [index for index, _ in found.classes] == [9]
+    assert "Only 2 of 10 classes" in found.text
+
+
+@pytest.mark.parametrize(
+    ("noise_rate", "earlier", "severity", "said"),
+    [
+        # 15% are harder than 0.9. What the estimate says goes before what time says.
+        (0.08, None, "warning", "sure that they belong to another class"),
+        (0.08, NOISY + 60 * (np.arange(10) == 9), "warning", "sure that they belong"),
+        (0.01, NOISY, "info", "By the estimate few of their labels are wrong"),
+        (0.05, None, "info", "too early"),
+        (None, None, "info", "too early"),
+        (None, NOISY, "warning", "sure that they belong"),
+        (0.05, NOISY, "warning", "sure that they belong"),
+        (None, NOISY + 60 * (np.arange(10) == 9), "info", "They were 46.9% earlier"),
+    ],
+)
+def test_a_bump_that_may_be_of_samples_not_learned_yet(noise_rate, earlier, severity, said):
+    found = health.noise(NOISY, NOISY[None], np.arange(1), noise_rate, False, 1, earlier)
+    assert found.severity == severity
+    assert said in found.text
+    assert found.advice
+
+
+def test_classes_left_out_of_a_list_are_counted():
+    found = health.unseen(np.zeros(50), np.zeros(50))
+    assert (len(found.classes), found.num_left_out) == (20, 30)
+    rows = np.repeat(NOISY[None], 25, axis=0)
+    found = health.noise(NOISY, rows, np.arange(25), 0.2, False, 25, NOISY)
+    assert (len(found.classes), found.num_left_out) == (20, 5)
 
 
 def test_classes_without_samples():
@@ -113,7 +145,7 @@ def test_classes_without_samples():
     # Class 1 had a third of the samples, and none of the last 1,010. Class 4 had 2: it may be
     # chance that none came.
     assert found.classes == [(1, 500.0), (3, 0.0)]
-    assert "1 of 5 classes have had no sample yet" in found.text
+    assert "1 of 5 classes has had no sample yet" in found.text
     assert health.unseen(now[:1], earlier[:1]).severity == "ok"
 
 

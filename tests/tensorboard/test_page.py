@@ -13,7 +13,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from gb_keras.tensorboard import history, metadata
 from tests.tensorboard import browser
-from tests.tensorboard.conftest import NAMES, Board, train
+from tests.tensorboard.conftest import NAMES, Board, train, write_malformed
 
 pytestmark = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.CHROMEDRIVER),
@@ -229,6 +229,12 @@ def test_enter_on_a_row_opens_the_class(page, board):
     assert index == second.get_attribute("data-class")
     assert page.text("class-detail").startswith(f"{NAMES[int(index)]}\nclass {index}")
     assert page.plot("class-density-chart", "data[0].x") == [12, 24, 36, 48]
+    # The numbers are those of the table, at whichever step.
+    page.show("overview")
+    page.press("step-slider", Keys.HOME)
+    page.show("classes")
+    seen = page.column("count")[page.column("name").index(NAMES[int(index)])]
+    assert f"At step\n12\nSamples seen\n{seen}\n" in page.text("class-detail")
     page.click("class-close")
     assert "Choose a class" in page.text("class-detail")
 
@@ -280,6 +286,26 @@ def test_compare(page, board):
     assert page.plot("compare-chart", names) == ["noise"]
     page.open(board, "compare", run="noise")
     assert page.plot("compare-chart", names) == ["noise", "balanced", MANY]
+
+
+def test_compare_shows_a_run_of_one_step_and_tells_of_one_that_cannot_be_read(page, logs, tmp_path):
+    shutil.copytree(logs / "noise", tmp_path / "long")
+    train(tmp_path / "short", epochs=1)
+    write_malformed(logs / "balanced", tmp_path / "broken", "density")
+    with Board(tmp_path, "true") as board:
+        board.wait_for(3)
+        page.open(board, "compare", run="long")
+        assert page.plot("compare-chart", "data.map((trace) => trace.name)") == ["long", "short"]
+        # Edges of the one column: a fifteenth of the longest run.
+        left, right = page.plot("compare-chart", "data[1].x")
+        assert right - left == pytest.approx(144 / 15)
+        assert "broken could not be loaded. Expected densities" in page.text("compare-failed")
+        [broken] = [item for item in page.all(".runs li") if item.text == "broken"]
+        broken.find_element("css selector", "input").click()
+        page.ready("compare")
+        assert not page.find("compare-failed").is_displayed()
+        page.driver.get("about:blank")
+    assert {"404" in text for text in page.console()} == {True}
 
 
 def test_health_leads_to_the_class(page, board):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tensorboard.compat.proto import summary_pb2
 
 from gb_keras.tensorboard import metadata, views
-from tests.tensorboard.conftest import NAMES, Board
+from tests.tensorboard.conftest import NAMES, Board, write_malformed
 
 MANY = 'many "><script>alert(1)<' + "/script>"
 
@@ -360,8 +360,10 @@ def strange(request, tmp_path_factory, logs):
     [file] = (logs / "balanced").iterdir()
     (folder / "cut").mkdir()
     (folder / "cut" / file.name).write_bytes(file.read_bytes()[:-5000])
+    for kind in ("density", "balanced_histogram"):
+        write_malformed(logs / "balanced", folder / f"malformed_{kind}", kind)
     with Board(folder, request.param) as board:
-        board.wait_for(25)
+        board.wait_for(27)
         yield board
     # Of NumPy, too.
     assert not [line for line in board.said if "Warning" in line]
@@ -410,6 +412,26 @@ def test_damage_is_told(strange, kind):
     assert findings(strange, "cut")["damaged"]["severity"] == "ok"
 
 
+@pytest.mark.parametrize("path", ["series", "step", "classes", "ranking", "health", "download"])
+def test_a_tensor_that_tensorboard_cannot_read(strange, path):
+    # Without densities there is nothing to show; without another kind, the rest.
+    status, _, body = strange.ask(path, **of("malformed_density"))
+    assert status == 404
+    assert "Expected densities" in body["error"]
+    strange.get(path, **of("malformed_balanced_histogram"))
+
+
+def test_a_tensor_that_tensorboard_cannot_read_is_told(strange):
+    found = findings(strange, "malformed_balanced_histogram")
+    assert found["damaged"]["severity"] == "warning"
+    assert "balanced_histogram cannot be read" in found["damaged"]["text"]
+
+
+def test_nothing_follows_from_what_is_damaged(strange):
+    found = findings(strange, "values_nan")
+    assert set(found) == {"not_balanced", "damaged"}
+
+
 def test_a_training_whose_samples_are_all_skipped_is_not_called_fine(strange):
     found = findings(strange, "stopped")
     assert set(found) == {"damaged", "skipped"}
@@ -445,7 +467,7 @@ def test_a_log_of_version_1_is_shown_as_it_was(strange):
     assert strange.get("series", **of("version_1", **{"class": 1}))["balanced"] == [None]
     found = findings(strange, "version_1")
     assert found["damaged"]["severity"] == "ok"
-    assert "wrong labels" not in found["noise"]["text"]
+    assert "Estimated share" not in found["noise"]["text"]
     # Weights were those by density alone, whose ratio max_weight holds.
     assert found["capped"]["title"] == "Weights by density at their limit"
 

@@ -75,6 +75,12 @@ export class Compare {
       height: 320,
       tools: [this.a.root, this.b.root],
     });
+    this.failed = h("ul", {
+      class: "banner",
+      role: "status",
+      "data-testid": "compare-failed",
+      hidden: true,
+    });
     this.element = h(
       "div",
       { class: "view compare" },
@@ -94,6 +100,7 @@ export class Compare {
       h(
         "div",
         { class: "compare-main" },
+        this.failed,
         this.panels.element,
         h("div", { class: "row row-halves" }, this.lines.element, this.difference.element),
       ),
@@ -198,25 +205,37 @@ export class Compare {
     this.a.set(options, a);
     this.b.set(options, b);
     if (!chosen.length) {
-      this.#loaded = [];
-      for (const chart of [this.panels, this.lines, this.difference])
-        chart.say("Choose runs on the left.");
+      this.#sayNothing("Choose runs on the left.");
       return;
     }
-    const answers = await Promise.all(
+    const failed = [];
+    const read = await Promise.all(
       chosen.map(async (run) => {
         // The same output where the run has it; a run with other names is compared by its first.
         const other =
           run.statistics.find((each) => each.name === statistic.name) ?? run.statistics[0];
-        const series = await get(
-          "series",
-          { run: run.run, statistic: other.name, max_steps: MAX_STEPS },
-          signal,
-        );
-        return { run: run.run, key: runKey(run.run), statistic: other, series };
+        try {
+          const series = await get(
+            "series",
+            { run: run.run, statistic: other.name, max_steps: MAX_STEPS },
+            signal,
+          );
+          return { run: run.run, key: runKey(run.run), statistic: other, series };
+        } catch (error) {
+          if (error.name === "AbortError") throw error;
+          // The others are drawn, and this one can be unticked.
+          failed.push([nameElement(run.run), ` could not be loaded. ${error.message}`]);
+          return null;
+        }
       }),
     );
     signal.throwIfAborted();
+    const answers = read.filter(Boolean);
+    if (!answers.length) {
+      this.#sayNothing("None of the chosen runs could be loaded.", failed);
+      return;
+    }
+    this.#showFailed(failed);
     const after = state.get("what") === "after";
     this.#loaded = answers
       .filter((entry) => entry.series.steps.length)
@@ -231,6 +250,20 @@ export class Compare {
       this.#drawLines(identity),
       this.#drawDifference(after, a, b),
     ]);
+  }
+
+  #sayNothing(why, failed = []) {
+    this.#loaded = [];
+    for (const chart of [this.panels, this.lines, this.difference]) chart.say(why);
+    this.#showFailed(failed);
+  }
+
+  #showFailed(failed) {
+    fill(
+      this.failed,
+      failed.map((content) => h("li", {}, content)),
+    );
+    this.failed.hidden = !failed.length;
   }
 
   async #drawPanels(identity) {
@@ -275,6 +308,7 @@ export class Compare {
       const leftOf = (column) => column * (panelWidth + gapX);
       const topOf = (line) => 1 - line * (panelHeight + gapY);
       const room = (width / columns) * 0.94 - 18;
+      const alone = Math.max(...entries.map(({ series }) => series.steps.at(-1))) / 15 || 1;
       // Axes are shared by the panels of a column and of a line: each axis costs time to draw.
       const name = (letter, index) => letter + (index ? String(index + 1) : "");
       const shared = { mirror: "all", ticks: "", zeroline: false }; // the frame of each panel
@@ -312,9 +346,11 @@ export class Compare {
         );
         const { steps, bins } = entry.series;
         const { places, indices } = evenly(steps, COLUMNS);
+        // One step alone has no width of its own: enough of the longest run's to be seen.
+        const around = steps.length === 1 ? [steps[0] - alone / 2, steps[0] + alone / 2] : places;
         const rows = indices.map((at) => entry.rows[at]);
         return densityTrace({
-          steps: places,
+          steps: around,
           rows,
           bins,
           // A place between two steps shows, and names, the nearer one.

@@ -6,7 +6,7 @@ import { seriesColors } from "./colors.js";
 import { indexOfStep, partBelow, scaledTo } from "./density.js";
 import { densityFigure } from "./density_figure.js";
 import { fill, h, nameElement } from "./dom.js";
-import { known, percent, short } from "./format.js";
+import { integer, known, percent, short } from "./format.js";
 
 const MAX_STEPS = 200;
 const LINES = [
@@ -121,8 +121,11 @@ export class ClassDetail {
   }
 
   #showFacts(series) {
-    const last = (values) => values?.findLast(known);
+    // What was known at the chosen step, as the table beside it has it.
+    const chosen = indexOfStep(series.steps, this.#app.state.number("step"));
+    const last = (values) => values?.slice(0, chosen + 1).findLast(known);
     const facts = [
+      ["At step", integer(series.steps[chosen])],
       ["Samples seen", short(last(series.count))],
       ["Margin", short(last(series.margin))],
       ["Mean weight", short(last(series.mean_weight))],

@@ -74,6 +74,9 @@ export class Health {
       finding.advice &&
         h("p", { class: "advice" }, h("strong", {}, "What to do: "), finding.advice),
       finding.classes?.length > 0 &&
+        finding.number_of_class &&
+        h("p", { class: "muted" }, `Classes, each with its ${finding.number_of_class}:`),
+      finding.classes?.length > 0 &&
         h(
           "ul",
           { class: "chips", "aria-label": "Classes concerned" },
@@ -90,10 +93,17 @@ export class Health {
                   on: { click: () => this.#app.set({ view: "classes", class: entry.class }) },
                 },
                 nameElement(entry.name),
-                known(entry.value) && h("span", { class: "chip-value" }, short(entry.value)),
+                known(entry.value) &&
+                  h(
+                    "span",
+                    { class: "chip-value", title: finding.number_of_class ?? "" },
+                    short(entry.value),
+                  ),
               ),
             ),
           ),
+          finding.num_left_out > 0 &&
+            h("li", { class: "muted" }, `and ${integer(finding.num_left_out)} more`),
         ),
     );
   }
