@@ -70,7 +70,7 @@ export function densityFigure(look, { series, after, difference, mode, scale, st
       yaxis2: { ...yaxis, matches: "y", anchor: "x2", showticklabels: false, title: { text: "" } },
       annotations: [
         subplotTitle(look, "Before balancing", 0),
-        subplotTitle(look, "After balancing (density × weight, same sum)", 0.52),
+        subplotTitle(look, "After balancing (same sum)", 0.52),
       ],
       shapes,
       margin,
