@@ -24,7 +24,7 @@ class GradientBalancedLoss(keras.losses.Loss):
                  * base(y_i, z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
         c_i    = probability that the label is right, given its norm and the noise rate
-        a_i    = less than 1 for a label that the model half believes, above a noise rate of 0.05
+        a_i    = less than 1 for a label that the model half believes, where many are wrong
         f      = norm_floor * max(0, 1 - mean of n in the batch / 0.1)
         margin = prior_strength * log(class prior)
 
@@ -241,7 +241,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         # shows it, as in plain Keras.
         weights = tf.gather(weight_of_bin, bins)
         if self.estimates_noise:
-            clean *= trust.agreement_weights(norm, prior, noise_rate, logits.shape[-1])
+            clean *= trust.agreement_weights(
+                norm, prior, noise_rate, density.mean_norm(running_density), logits.shape[-1]
+            )
             weights *= trust.trust_weights(clean, self.noise_exponent)
         if self.norm_floor and not self.base.multi_label:
             mean_norm = density.mean_norm(batch_density)

@@ -77,7 +77,8 @@ class Balance:
             # The label's probability where each class is divided by its prior, the others as one.
             own, others = (1 - n) / prior, n / (1 - prior)
             balanced = own / (own + (self.num_classes - 1) * others)
-            doubt = min(1.0, max(0.0, (e - 0.05) / 0.05))
+            unexplained = (self._mean_norm(self.histogram) - e) / (1 - e)
+            doubt = np.clip((e - 0.05) / 0.05, 0, 1) * np.clip((0.4 - unexplained) / 0.2, 0, 1)
             agreement = 0.45 ** (doubt * np.log(balanced) / np.log(1 / self.num_classes))
             trust.append(max((clean * agreement) ** self.noise_exponent, 0.005))
             doubts.append(1 - clean)
@@ -86,10 +87,13 @@ class Balance:
 
     def _floor(self, norm, batch):
         """Factor that leaves alone what is learned."""
-        samples = batch.sum(axis=0)
-        mean_norm = (samples * np.arange(self.bins) / self.bins).sum() / samples.sum()
-        height = self.norm_floor * max(0.0, 1 - mean_norm / 0.1)
+        height = self.norm_floor * max(0.0, 1 - self._mean_norm(batch) / 0.1)
         return np.maximum(0.0, 1 - height / norm)
+
+    def _mean_norm(self, histogram):
+        """Mean norm, each sample at the lower edge of its bin."""
+        samples = histogram.sum(axis=0)
+        return (samples * np.arange(self.bins) / self.bins).sum() / samples.sum()
 
 
 def ghm_c_loss(logits, labels, bins):

@@ -170,10 +170,7 @@ def noise(
     suspects = learned if learned.any() else hard > 0.5
     order = [row for row in np.argsort(-hard, kind="stable") if suspects[row]]
     found = [(int(classes[row]), float(hard[row])) for row in order][:MAX_CLASSES]
-    what = {
-        "number_of_class": f"share of samples above {HARD}",
-        "num_left_out": len(order) - len(found),
-    }
+    number_of_class, num_left_out = f"share of samples above {HARD}", len(order) - len(found)
     if found and len(classes) < num_classes:
         estimate += (
             f" Only {len(classes):,} of {num_classes:,} classes have a histogram of their own in "
@@ -189,7 +186,8 @@ def noise(
             "Train on; if these classes stay there, look at their recall and at what they are "
             "taken for.",
             found,
-            **what,
+            number_of_class,
+            num_left_out,
         )
     doubts = _doubts_of_noise(share, noise_rate, earlier)
     if doubts:
@@ -203,7 +201,8 @@ def noise(
             "Train on and look again. If the bump stays, look for wrong labels among the samples "
             "of these classes that the model gets wrong with certainty.",
             found,
-            **what,
+            number_of_class,
+            num_left_out,
         )
     return Finding(
         "noise",
@@ -220,7 +219,8 @@ def noise(
             "its noise_exponent; 0 trusts all labels."
         ),
         found,
-        **what,
+        number_of_class,
+        num_left_out,
     )
 
 

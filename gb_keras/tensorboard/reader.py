@@ -170,7 +170,7 @@ class Reader:
             return ask(tags)
         except unreadable:
             # One malformed tensor fails all that were asked for: ask for each by itself.
-            found = {}
+            found: dict[str, Sequence[provider.TensorDatum]] = {}
             for tag in tags:
                 with contextlib.suppress(*unreadable):
                     found |= ask([tag])
