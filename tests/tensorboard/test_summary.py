@@ -195,7 +195,6 @@ def test_in_a_resumed_training_weights_are_those_since_then():
     ("options", "estimated"),
     [
         ({}, True),
-        ({"noise_exponent": 0}, True),
         ({"norm_floor": 0}, True),
         ({"noise_exponent": 0}, False),
     ],
