@@ -241,10 +241,10 @@ class GradientBalancedLoss(keras.losses.Loss):
         # shows it, as in plain Keras.
         weights = tf.gather(weight_of_bin, bins)
         if self.estimates_noise:
-            clean *= trust.agreement_weights(
+            agreement = trust.agreement_weights(
                 norm, prior, noise_rate, density.mean_norm(running_density), logits.shape[-1]
             )
-            weights *= trust.trust_weights(clean, self.noise_exponent)
+            weights *= trust.trust_weights(clean * agreement, self.noise_exponent)
         if self.norm_floor and not self.base.multi_label:
             mean_norm = density.mean_norm(batch_density)
             weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)

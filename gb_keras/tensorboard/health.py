@@ -153,16 +153,16 @@ def noise(
             the log is too short to have one.
     """
     share = share_between(density, HARD, 1.0)
-    estimate = ""
+    remarks = ""
     if noise_rate is not None:
-        estimate = f" Estimated share of wrong labels: {noise_rate:.1%}."
+        remarks = f" Estimated share of wrong labels: {noise_rate:.1%}."
     if not _has_bump(density):
         return Finding(
             "noise",
             "ok",
             "No sign of label noise",
             f"{share:.1%} of the samples have a norm above {HARD}, and there is no bump at 1."
-            + estimate,
+            + remarks,
         )
     hard = np.array([share_between(row, HARD, 1.0) for row in histogram])
     # A class whose samples are all hard is not learned yet, as a rare one may be for long.
@@ -172,7 +172,7 @@ def noise(
     found = [(int(classes[row]), float(hard[row])) for row in order][:MAX_CLASSES]
     number_of_class, num_left_out = f"share of samples above {HARD}", len(order) - len(found)
     if found and len(classes) < num_classes:
-        estimate += (
+        remarks += (
             f" Only {len(classes):,} of {num_classes:,} classes have a histogram of their own in "
             "the log: the list is of these."
         )
@@ -182,7 +182,7 @@ def noise(
             "info",
             "A bump at norm 1, of classes that are not learned yet",
             f"{share:.1%} of the samples have a norm above {HARD}. They are of classes of which "
-            "hardly a sample is learned, so it is no sign of wrong labels." + estimate,
+            "hardly a sample is learned, so it is no sign of wrong labels." + remarks,
             "Train on; if these classes stay there, look at their recall and at what they are "
             "taken for.",
             found,
@@ -197,7 +197,7 @@ def noise(
             "A bump at norm 1, perhaps of samples that are not learned yet",
             f"{share:.1%} of the samples have a norm above {HARD}, while others are learned. "
             + doubts
-            + estimate,
+            + remarks,
             "Train on and look again. If the bump stays, look for wrong labels among the samples "
             "of these classes that the model gets wrong with certainty.",
             found,
@@ -209,7 +209,7 @@ def noise(
         "warning",
         "A bump at norm 1: look for wrong labels",
         f"{share:.1%} of the samples have a norm above {HARD}, more than of the norms below it, "
-        "while others are learned. The model is sure that they belong to another class." + estimate,
+        "while others are learned. The model is sure that they belong to another class." + remarks,
         "Look at the samples of these classes that the model gets wrong with certainty, and "
         "correct wrong labels. "
         + (

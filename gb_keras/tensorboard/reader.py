@@ -43,6 +43,11 @@ class Series:
         index = int(np.searchsorted(self.steps, step, side="right")) - 1
         return None if index < 0 else self.values[index]
 
+    @property
+    def earlier(self) -> np.ndarray:
+        """The tensor at two thirds of the steps, to tell what has changed of late."""
+        return self.values[(2 * (len(self.steps) - 1)) // 3]
+
 
 @dataclasses.dataclass
 class Statistic:

@@ -246,9 +246,7 @@ class StatisticView:
             findings.append(health.not_balanced(self._content.balanced))
             # What is damaged was taken for 0, of which nothing follows.
             if counts is not None and "class_counts" not in damaged:
-                # Over the last third of what was logged.
-                earlier = counts.values[(2 * (len(counts.steps) - 1)) // 3]
-                findings.append(health.unseen(counts.values[-1], earlier))
+                findings.append(health.unseen(counts.values[-1], counts.earlier))
             skipped = scalar(self.at("num_skipped", step))
             if skipped is not None and "num_skipped" not in damaged:
                 seen = 0.0 if counts is None else float(counts.values[-1].sum())
@@ -259,7 +257,6 @@ class StatisticView:
             if "noise_rate" in damaged:
                 noise_rate = None
             if density.sum() > 0:
-                steps, densities = self._density.steps, self._density.values
                 noise = health.noise(
                     density,
                     histogram,
@@ -267,7 +264,7 @@ class StatisticView:
                     noise_rate,
                     self._content.multi_label,
                     self._content.num_classes,
-                    densities[(2 * (len(steps) - 1)) // 3] if len(steps) > 2 else None,
+                    self._density.earlier if len(self._density.steps) > 2 else None,
                 )
                 findings += [noise, health.crowded(density)]
         findings.append(health.damaged(damaged))

@@ -9,11 +9,10 @@ import pytest
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from gb_keras.tensorboard import history, metadata
+from gb_keras.tensorboard import metadata
 from tests.tensorboard import browser
-from tests.tensorboard.conftest import NAMES, Board, train, write_malformed
+from tests.tensorboard.conftest import NAMES, Board, rewrite, train, write_malformed
 
 pytestmark = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.CHROMEDRIVER),
@@ -168,15 +167,12 @@ def test_label_noise_is_told_and_weighted_down(page, tmp_path):
 
 
 def test_a_log_of_version_1(page, logs, tmp_path):
-    writer = EventFileWriter(str(tmp_path), filename_suffix=metadata.FILE_SUFFIX)
-    for event in history.events(logs / "balanced"):
-        [value] = event.summary.value
-        if value.tag.split("/")[-1] in (*metadata.SINCE_VERSION_2, "noise_rate"):
-            continue
+    def of_version_1(value, step):
         content = value.metadata.plugin_data.content
         value.metadata.plugin_data.content = content.replace(b'"version": 2', b'"version": 1')
-        writer.add_event(event)
-    writer.close()
+        return value.tag.split("/")[-1] not in (*metadata.SINCE_VERSION_2, "noise_rate")
+
+    rewrite(logs / "balanced", tmp_path, of_version_1)
     with Board(tmp_path, "true") as board:
         board.wait_for(1)
         page.open(board)
@@ -383,16 +379,15 @@ def test_empty_log_directory_and_its_first_run(page, logs, tmp_path):
 
 
 def test_what_is_missing_is_told(page, logs, tmp_path):
-    for number, run in enumerate(("all", "jeux d'été", "broken")):
-        writer = EventFileWriter(str(tmp_path / run), filename_suffix=metadata.FILE_SUFFIX)
-        for event in history.events(logs / "balanced"):
-            [value] = event.summary.value
-            if number == 1 and value.tag.endswith("/weights"):
-                continue
-            if number == 2:
-                value.metadata.plugin_data.content = b"{}"
-            writer.add_event(event)
-        writer.close()
+    def without_content(value, step):
+        value.metadata.plugin_data.content = b"{}"
+
+    def without_weights(value, step):
+        return not value.tag.endswith("/weights")
+
+    rewrite(logs / "balanced", tmp_path / "all", lambda value, step: None)
+    rewrite(logs / "balanced", tmp_path / "jeux d'été", without_weights)
+    rewrite(logs / "balanced", tmp_path / "broken", without_content)
     with Board(tmp_path, "true") as board:
         board.wait_for(3)
         page.open(board, run="gone", step=40)
