@@ -10,7 +10,6 @@ real TensorBoard over logs that the project's own writer has made.
 import argparse
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
@@ -25,9 +24,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from selenium import webdriver
 
 import gb_keras
+from benchmarks.board import Server, chromium
 from benchmarks.overhead.measure import SECONDS_PER_BLOCK, Runner
 from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.tensorboard import metadata, snapshot, summary
@@ -109,28 +108,8 @@ def write_logs(folder: Path, runs: int, points: int, num_classes: int) -> None:
         writer.close()
 
 
-class Server:
-    """A TensorBoard over a directory."""
-
-    def __init__(self, folder: Path):
-        command = [str(Path(sys.executable).with_name("tensorboard")), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--logdir", str(folder)], stderr=subprocess.PIPE, text=True
-        )
-        for line in self.process.stderr:
-            found = re.search(r"at (http://\S+)", line)
-            if found:
-                self.host = found[1]
-                self.url = f"{self.host}data/plugin/gradient_balance/"
-                return
-        raise RuntimeError("TensorBoard has not started.")
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.process.terminate()
-        self.process.wait()
+class Asked(Server):
+    """A TensorBoard whose answers are timed."""
 
     def wait_for(self, runs: int) -> None:
         """Wait until so many runs are read to their last step."""
@@ -141,12 +120,14 @@ class Server:
         """Milliseconds and body of an answer."""
         query = urllib.parse.urlencode(arguments)
         start = time.perf_counter()
-        with urllib.request.urlopen(f"{self.url}{path}?{query}") as response:
+        with urllib.request.urlopen(
+            f"{self.host}data/plugin/gradient_balance/{path}?{query}"
+        ) as response:
             body = response.read()
         return 1e3 * (time.perf_counter() - start), body
 
 
-def latencies(server: Server, runs: int) -> dict[str, list[float]]:
+def latencies(server: Asked, runs: int) -> dict[str, list[float]]:
     """Milliseconds of each kind of answer, asked once of each run: none is in a cache."""
     found = {"all runs": [server.ask("runs")[0] for _ in range(5)]}
     questions = {
@@ -169,18 +150,13 @@ def latencies(server: Server, runs: int) -> dict[str, list[float]]:
     return found
 
 
-def first_pictures(server: Server, times: int = 7) -> list[float]:
+def first_pictures(server: Asked, times: int = 7) -> list[float]:
     """Milliseconds from the page's own start until its overview is drawn, in Chromium.
 
     The first browser to ask has nothing in its cache; the others have the plotting library.
     """
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
     measured = []
-    with webdriver.Chrome(options=options, service=service) as driver:
+    with chromium() as driver:
         for _ in range(times):
             driver.get(f"{server.host}data/plugin_entry.html?name=gradient_balance")
             script = "return document.body.dataset.ready && performance.now()"
@@ -220,7 +196,7 @@ def main() -> None:
             f"\n{arguments.runs} runs of {arguments.points} summaries up to step {LAST_STEP:,}, "
             f"{arguments.classes:,} classes: {size / 2**20:.0f} MiB\n"
         )
-        with Server(folder) as server:
+        with Asked(folder) as server:
             server.wait_for(arguments.runs)
             print("| answer | median ms | slowest ms |")
             print("|---|---|---|")

@@ -11,7 +11,7 @@ import tensorflow as tf
 from gb_keras import density, trust
 
 # Of the batches, one in so many is watched in the long run.
-WATCHED_BATCHES = 4
+WATCHED_BATCHES = 16
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -200,7 +200,7 @@ class GradientDensity(keras.layers.Layer):
             watched: Computes it of this replica's batch. It is called only where someone watches.
         """
         if self.watched is not None:
-            self.watched.update(watched)
+            self.watched.update(watched, tf.convert_to_tensor(self._num_updates))
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state by name, if there is any yet."""
@@ -245,9 +245,9 @@ class GradientDensity(keras.layers.Layer):
 class GradientWatch:
     """Moving averages that are taken only while somebody watches.
 
-    They move as the histogram beside them does, first with each batch, later with each fourth (see
-    `update`). They are no part of what a model saves: they start anew, as a plain mean, where a
-    training is resumed.
+    They move as the histogram beside them does, first with each batch, later with each sixteenth
+    (see `update`). They are no part of what a model saves: they start anew, as a plain mean, where
+    a training is resumed.
 
     Args:
         momentum: Momentum of the moving averages, in [0, 1).
@@ -297,38 +297,37 @@ class GradientWatch:
         self._mass = zeros((2, shape[-2]), "gradient_mass")
         self._cells = zeros((2, math.prod(shape)), "gradient_cells")
         self._num_updates = zeros((), "num_watched")
-        self._num_batches = zeros((), "num_watchable")
         self._built = True
 
-    def update(self, watched: Callable[[], density.Watched]) -> None:
+    def update(self, watched: Callable[[], density.Watched], num_batches: tf.Tensor) -> None:
         """Take in this replica's batch, or let it pass.
 
         Each is taken in until the averages hold as many as their momentum remembers, which is 100
-        for 0.99. From then on they move slowly, and one in four is enough: a pass over the gradient
-        and the histograms has its price. A batch without a valid sample changes nothing, one with a
-        non-finite gradient no mass.
+        for 0.99. From then on they move slowly, and one in sixteen is enough: a pass over the
+        gradient and the histograms has its price. A batch without a valid sample changes nothing,
+        one with a non-finite gradient no mass.
 
         Args:
             watched: Computes what is of interest of the batch.
+            num_batches: Batches that the statistic has taken in, this one included, float32 scalar.
+                From 2^24 on float32 counts no further, and each batch is taken in.
         """
         state = [self._mass, self._cells, self._num_updates]
         mass, cells, num_updates = (tf.convert_to_tensor(each) for each in state)
-        num_batches = tf.convert_to_tensor(self._num_batches)
 
-        def taken_in() -> list[tf.Tensor]:
-            return self._averages(mass, cells, num_updates, watched())
+        def take_in() -> tf.Tensor:
+            after = self._averages(mass, cells, num_updates, watched())
+            for variable, value in zip(state, after, strict=True):
+                variable.assign(value)
+            return tf.constant(True)
 
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             # Replicas cannot sum over each other in a branch.
-            after = taken_in()
+            take_in()
         else:
             memory = 1.0 / (1.0 - self._momentum)
             due = (num_updates < memory) | (num_batches % WATCHED_BATCHES == 0)
-            after = tf.cond(due, taken_in, lambda: [mass, cells, num_updates])
-        for variable, value in zip(state, after, strict=True):
-            variable.assign(value)
-        # Around in a circle, since float32 counts no further than to 2^24.
-        self._num_batches.assign((num_batches + 1.0) % WATCHED_BATCHES)
+            tf.cond(due, take_in, lambda: tf.constant(False))
 
     def _averages(
         self, mass: tf.Tensor, cells: tf.Tensor, num_updates: tf.Tensor, watched: density.Watched

@@ -58,7 +58,7 @@ class Balance:
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
             balanced[label, index] += weight
-        if self.num_watched < 1 / (1 - self.momentum) or (self.num_updates - 1) % 4 == 0:
+        if self.num_watched < 1 / (1 - self.momentum) or self.num_updates % 16 == 0:
             self.num_watched += 1
             momentum = min(self.momentum, 1 - 1 / self.num_watched)
             self.watched = momentum * self.watched + (1 - momentum) * np.stack([batch, balanced])

@@ -80,6 +80,7 @@ def test_no_circles():
 PAGE = (
     "metadata",
     "reader",
+    "distribution",
     "health",
     "views",
     "class_table",

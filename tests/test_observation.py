@@ -156,8 +156,8 @@ def test_the_balanced_histogram_counts_each_sample_with_its_weight(mode):
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "mixed_float16"])
-def test_in_the_long_run_one_batch_in_four_is_watched(mode):
-    """A momentum of a half remembers two batches: the first two of six, then the fifth."""
+def test_in_the_long_run_one_batch_in_sixteen_is_watched(mode):
+    """A momentum of a half remembers two batches: the first two of 20, then the 16th."""
     with two_replicas().scope() if mode == "two_replicas" else contextlib.nullcontext():
         inputs = keras.Input((4,))
         identity = keras.layers.Dense(
@@ -168,17 +168,18 @@ def test_in_the_long_run_one_batch_in_four_is_watched(mode):
             plain(), bins=8, momentum=0.5, prior_strength=0, noise_exponent=0, norm_floor=0
         )
         model.compile(keras.optimizers.SGD(0.0), loss, **MODES[mode])
-    logits = RNG.normal(0, 2, (48, 4)).astype(np.float32)
+    logits = RNG.normal(0, 2, (160, 4)).astype(np.float32)
+    labels = RNG.integers(0, 4, 160)
     observer = Observer()
-    model.fit(logits, LABELS, batch_size=8, shuffle=False, verbose=0, callbacks=[observer])
+    model.fit(logits, labels, batch_size=8, shuffle=False, verbose=0, callbacks=[observer])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    bins = (8 * (1 - probabilities[np.arange(48), LABELS])).astype(int)
+    bins = (8 * (1 - probabilities[np.arange(160), labels])).astype(int)
     expected = np.zeros((4, 8))
     # Replicas watch each batch.
-    for number in range(6) if mode == "two_replicas" else (0, 1, 4):
+    for number in range(20) if mode == "two_replicas" else (0, 1, 15):
         batch = np.zeros((4, 8))
         of_batch = slice(8 * number, 8 * number + 8)
-        np.add.at(batch, (LABELS[of_batch], bins[of_batch]), 1)
+        np.add.at(batch, (labels[of_batch], bins[of_batch]), 1)
         expected = batch if number == 0 else (expected + batch) / 2
     *_, cells = observer.seen["dense"]
     np.testing.assert_allclose(cells.reshape(2, 4, 8)[0], expected, rtol=1e-5)

@@ -176,7 +176,8 @@ def _plotly() -> bytes:
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("Expected the package plotly. Install it: pip install plotly")
     folder = Path(spec.submodule_search_locations[0])
-    return gzip.compress((folder / "package_data" / "plotly.min.js").read_bytes(), mtime=0)
+    # Level 4 takes less than half of the time of level 9, and 4% more bytes.
+    return gzip.compress((folder / "package_data" / "plotly.min.js").read_bytes(), 4, mtime=0)
 
 
 def _serve_static(environ: Any, start_response: Any, content: bytes, kind: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gb_keras.tensorboard import health, metadata
+from gb_keras.tensorboard import distribution, health, metadata
 from gb_keras.tensorboard.reader import Run, Series, Statistic
 
 MAX_POINTS = 500
@@ -215,7 +215,7 @@ class StatisticView:
             "bins": self._content.bins,
             "density": _numbers(density),
             "weights": _numbers(weights),
-            "sentence": health.in_words(density, weights, self._content.balanced),
+            "sentence": distribution.in_words(density, weights, self._content.balanced),
             "rows": rows,
             "quantiles": None
             if quantiles is None

@@ -1,6 +1,7 @@
 """The page in a real browser, inside a real TensorBoard: what a person sees and does there."""
 
 import contextlib
+import math
 import shutil
 import urllib.parse
 import xml.etree.ElementTree
@@ -255,6 +256,12 @@ def test_ranking_and_groups(page, board):
     assert page.column("group")[0] == "medium"
     page.press("limit-many", Keys.CONTROL, "a", Keys.NULL, "2.5", Keys.TAB)
     assert page.get("limit-many") == "300"
+    # Most classes of this run have no sample: that leaves the scale as it is for the others.
+    page.open(board, "classes", run=MANY)
+    assert page.plot("ranking-chart", "layout.yaxis.type") == "log"
+    assert "0 is not drawn" in page.plot("ranking-chart", "layout.yaxis.title.text")
+    lowest = min(page.plot("ranking-chart", "data[0].y"))
+    assert math.log10(lowest) == pytest.approx(page.plot("ranking-chart", "layout.yaxis.range[0]"))
 
 
 def test_compare(page, board):
@@ -276,6 +283,9 @@ def test_compare(page, board):
     assert page.plot("compare-chart", names) == ["balanced", "noise"]
     page.press("compare-filter", "nois")
     assert [item.text for item in page.all(".runs li") if item.is_displayed()] == ["noise"]
+    page.press("compare-filter", "x")
+    assert "No run has this name." in page.text(".run-list")
+    page.press("compare-filter", Keys.BACKSPACE)
     page.click(".run-tools button + button")
     assert "Choose runs on the left." in page.text("compare-chart")
     page.click(".run-tools button")

@@ -408,7 +408,9 @@ export class Classes {
     );
     signal.throwIfAborted();
     this.#points = ranking.points;
-    const positive = ranking.points.every((point) => point.min > 0 || point.min === null);
+    const positive =
+      ranking.points.every((point) => point.min >= 0 || point.min === null) &&
+      ranking.points.some((point) => point.max > 0);
     // Counts of a long tail only show on a logarithmic scale, so that is where they start.
     const wanted =
       state.get("ranklog") === ""

@@ -49,6 +49,7 @@ export class Compare {
       on: { input: () => this.#filter() },
     });
     this.list = h("ul", { class: "runs", "data-testid": "compare-runs" });
+    this.noMatch = h("p", { class: "hint", role: "status", hidden: true }, "No run has this name.");
     const choose = (label, pick) =>
       h(
         "button",
@@ -95,6 +96,7 @@ export class Compare {
           choose("None", () => []),
         ),
         this.list,
+        this.noMatch,
         h("div", { class: "run-tools" }, this.what.root),
       ),
       h(
@@ -147,6 +149,7 @@ export class Compare {
   #filter() {
     const text = this.filter.value.toLowerCase();
     for (const item of this.list.children) item.hidden = !item.dataset.search.includes(text);
+    this.noMatch.hidden = this.#visible().length > 0;
   }
 
   #showList(chosen) {

@@ -61,8 +61,10 @@ export function profileFigure(look, { bins, density, after, weights, balanced, l
       hovermode: "x unified",
       xaxis: normAxis(look, "gradient norm", { unifiedhovertitle: { text: "norm %{x:.3f}" } }),
       yaxis: makeAxis(look, "samples per batch", {
-        type: logarithmic ? "log" : "linear",
-        range: logarithmic ? [Math.log10(top) - 3, Math.log10(top) + 0.1] : [0, top * 1.06],
+        // Powers of ten alone: Plotly's digits between them do not say of which.
+        ...(logarithmic
+          ? { type: "log", dtick: 1, range: [Math.log10(top) - 3, Math.log10(top) + 0.1] }
+          : { type: "linear", range: [0, top * 1.06] }),
       }),
       yaxis2: makeAxis(look, "weight", {
         overlaying: "y",

@@ -16,6 +16,8 @@ export function rankingFigure(look, { ranking, logarithmic, label, orderLabel, c
   const names = points.map((point) => fitText(point.name, 76));
   const named = !bucketed && points.length <= NAMED;
   const slanted = named && points.length > 6 && names.some((name) => name.length > 3);
+  const axis = logarithmic ? logarithmicAxis(points) : { nticks: 6 };
+  const zeros = logarithmic && points.some((point) => point.min === 0);
   const data = [];
   if (bucketed) {
     const x = points.map(middle);
@@ -28,7 +30,8 @@ export function rankingFigure(look, { ranking, logarithmic, label, orderLabel, c
       showlegend: false,
     };
     data.push(
-      { ...line, y: points.map((point) => point.min) },
+      // A logarithmic axis has no 0: there the band goes down to the axis.
+      { ...line, y: points.map((point) => (zeros && point.min === 0 ? 10 ** axis.range[0] : point.min)) },
       {
         ...line,
         y: points.map((point) => point.max),
@@ -89,8 +92,8 @@ export function rankingFigure(look, { ranking, logarithmic, label, orderLabel, c
       }),
       yaxis: makeAxis(
         look,
-        label.toLowerCase(),
-        logarithmic ? logarithmicAxis(points) : { nticks: 6 },
+        `${label.toLowerCase()}${zeros ? " (0 is not drawn)" : ""}`,
+        axis,
       ),
       uirevision: `${ranking.column} ${logarithmic} ${named}`,
     },
@@ -100,7 +103,8 @@ export function rankingFigure(look, { ranking, logarithmic, label, orderLabel, c
 
 /** Bars on a logarithmic axis have no natural foot: it starts a little below the smallest value. */
 function logarithmicAxis(points) {
-  const low = Math.log10(Math.min(...points.map((point) => point.min))) - 0.2;
+  const drawn = points.flatMap((point) => [point.min, point.mean]).filter((value) => value > 0);
+  const low = Math.log10(Math.min(...drawn)) - 0.2;
   const high = Math.log10(Math.max(...points.map((point) => point.max))) + 0.1;
   return { type: "log", range: [low, high], ...(high - low > 1.5 ? { dtick: 1 } : {}) };
 }
