@@ -4,9 +4,11 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from gb_keras.data import open_images_options
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.folder_source import FolderSource
 from gb_keras.data.glyph_source import glyphs, glyphs_cjk
+from gb_keras.data.open_images_boxes import OpenImagesBoxes
 from gb_keras.data.source import Source
 
 # Prefixed names take an argument after the colon.
@@ -16,7 +18,12 @@ _PLAIN: dict[str, Callable[[], Source]] = {
     "glyphs": glyphs,
     "glyphs-cjk": glyphs_cjk,
 }
-_PREFIXES = {"tfds": "NAME[/CONFIG]", "folder": "PATH", "tfds-dir": "PATH"}
+_PREFIXES = {
+    "tfds": "NAME[/CONFIG]",
+    "folder": "PATH",
+    "tfds-dir": "PATH",
+    "open-images": "boxes:PATH[?OPTIONS]",
+}
 
 
 def known_names() -> list[str]:
@@ -25,7 +32,7 @@ def known_names() -> list[str]:
     Example:
         >>> known_names()
         ['digits', 'mnist5k', 'glyphs', 'glyphs-cjk', 'tfds:NAME[/CONFIG]', 'folder:PATH',
-         'tfds-dir:PATH']
+         'tfds-dir:PATH', 'open-images:boxes:PATH[?OPTIONS]']
     """
     return [*_PLAIN, *(f"{prefix}:{what}" for prefix, what in _PREFIXES.items())]
 
@@ -58,7 +65,33 @@ def full_name(data: str) -> str:
         )
     if _PREFIXES[prefix] == "PATH":
         return f"{prefix}:{Path(argument).expanduser().resolve()}"
+    if prefix == "open-images":
+        kind, _, path = argument.partition(":")
+        if kind != "boxes" or not path:
+            raise ValueError(
+                "Expected open-images:boxes:PATH, the folder of an Open Images download. "
+                f"Received: {data!r}."
+            )
+        return f"{prefix}:{kind}:{open_images_options.full_argument(path)}"
     return data
+
+
+def folder_of(name: str) -> str | None:
+    """The folder whose content a source is, or `None` where it is none.
+
+    Args:
+        name: What `full_name` returned.
+
+    Example:
+        >>> folder_of("folder:/pictures"), folder_of("digits")
+        ('/pictures', None)
+    """
+    prefix, _, argument = name.partition(":")
+    if prefix in ("folder", "tfds-dir"):
+        return argument
+    if prefix == "open-images":
+        return str(open_images_options.parse(argument.partition(":")[2])[0])
+    return None
 
 
 def open_source(data: str) -> Source:
@@ -85,6 +118,8 @@ def open_source(data: str) -> Source:
     prefix, _, argument = name.partition(":")
     if prefix == "folder":
         return FolderSource(argument)
+    if prefix == "open-images":
+        return OpenImagesBoxes(argument.partition(":")[2])
     # Only these two need TensorFlow.
     from gb_keras.data import tfds_source
 

@@ -1,7 +1,10 @@
 """Image files as 8-bit RGB arrays, and back as PNG."""
 
+import contextlib
 import hashlib
 import io
+import math
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -34,17 +37,61 @@ def decode_image(data: bytes) -> np.ndarray:
         >>> decode_image(encode_png(np.full((2, 3, 3), 7, np.uint8))).shape
         (2, 3, 3)
     """
+    with _as_unreadable():
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(read_pixels(data))))
+
+
+def read_pixels(data: bytes) -> Image.Image:
+    """Read an image file with its pixels as they are stored: not turned, in the file's own mode.
+
+    Args:
+        data: As in `decode_image`.
+
+    Raises:
+        UnreadableImageError: As in `decode_image`.
+    """
     if not data:
         raise UnreadableImageError("empty (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except (MemoryError, UnreadableImageError):
-        raise
-    except Exception as error:
-        # Decoders of damaged files raise nearly anything: OSError, SyntaxError, struct.error, ...
-        raise UnreadableImageError(_reason(error)) from error
+    with _as_unreadable(), Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image
+
+
+def cut_out(
+    image: Image.Image, box: tuple[float, float, float, float], turn: int | None
+) -> np.ndarray:
+    """Cut a box out of an image, then turn what was cut out upright.
+
+    Args:
+        image: What `read_pixels` returned.
+        box: Left, top, right and bottom edge in the stored picture, as shares of its width and
+            height in [0, 1]. All pixels that the box touches are in the result.
+        turn: By how many degrees to turn it counterclockwise: 0, 90, 180 or 270; None turns it as
+            the EXIF orientation says, if there is one.
+
+    Returns:
+        uint8, shape `(height, width, 3)`, at least one pixel each way.
+
+    Raises:
+        UnreadableImageError: The image has samples of more than 16 bits.
+
+    Example:
+        >>> image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 6))
+        >>> cut_out(image, (0.5, 0.0, 1.0, 0.5), turn=None)[..., 0].tolist()
+        [[3, 4, 5]]
+        >>> cut_out(image, (0.5, 0.0, 1.0, 0.5), turn=90)[..., 0].tolist()
+        [[5], [4], [3]]
+    """
+    left, top, right, bottom = (
+        share * size for share, size in zip(box, image.size * 2, strict=True)
+    )
+    x, y = min(int(left), image.width - 1), min(int(top), image.height - 1)
+    region = (x, y, max(x + 1, math.ceil(right)), max(y + 1, math.ceil(bottom)))
+    with _as_unreadable():
+        part = image.crop(region)
+        # Cropping keeps the orientation's tag.
+        upright = ImageOps.exif_transpose(part) if turn is None else _turned(part, turn)
+        return np.asarray(_to_rgb(upright))
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:
@@ -102,6 +149,27 @@ def encode_png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def _as_unreadable() -> Iterator[None]:
+    """What a decoder raises as an `UnreadableImageError`."""
+    try:
+        yield
+    except (MemoryError, UnreadableImageError):
+        raise
+    except Exception as error:
+        # Decoders of damaged files raise nearly anything: OSError, SyntaxError, struct.error, ...
+        raise UnreadableImageError(_reason(error)) from error
+
+
+def _turned(image: Image.Image, degrees: int) -> Image.Image:
+    turns = {
+        90: Image.Transpose.ROTATE_90,
+        180: Image.Transpose.ROTATE_180,
+        270: Image.Transpose.ROTATE_270,
+    }
+    return image.transpose(turns[degrees]) if degrees else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse.csgraph
 
+from gb_keras.data.group_splits import grouped_split
 from gb_keras.data.scan import Record
 from gb_keras.data.source import SPLITS
 from gb_keras.data.splits import stratified_split
@@ -41,8 +43,8 @@ def plan_splits(
 
     A `validation` or `test` split of the source is kept as it is; one that is missing is drawn,
     stratified by class, from the `train` split, as a fraction of it. Identical images are kept in
-    one split. Where the source itself has an image in two of its splits, the copy in `test`
-    stays before one in `validation`, and that before one in `train`.
+    one split, and so are those of one group. Where the source itself has an image in two of its
+    splits, the copy in `test` stays before one in `validation`, and that before one in `train`.
 
     Args:
         records: The readable examples.
@@ -66,7 +68,8 @@ def plan_splits(
     drawn = {name: share for name, share in fractions.items() if not of_split[name]}
     pool = of_split["train"]
     _require_samples(pool, classes, num_parts=1 + len(drawn))
-    parts = stratified_split(_labels(pool), _groups(pool), drawn, split_seed)
+    split = grouped_split if any(record.group for record in pool) else stratified_split
+    parts = split(_labels(pool), _groups(pool), drawn, split_seed)
     for name in drawn:
         of_split[name] = [pool[index] for index in parts[name]]
 
@@ -85,9 +88,23 @@ def _labels(records: Sequence[Record]) -> np.ndarray:
 
 
 def _groups(records: Sequence[Record]) -> np.ndarray:
-    """A number for each image content, in the order in which the contents first appear."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(r.fingerprint, len(numbers)) for r in records], dtype=int)
+    """A number for what must not be torn apart, in the order in which it first appears.
+
+    That is the same picture, the parts of one group, and what both together tie to each other.
+    """
+    numbers: dict[bytes | str, int] = {}
+    prints = [numbers.setdefault(record.fingerprint, len(numbers)) for record in records]
+    named = [
+        (of_print, numbers.setdefault(record.group, len(numbers)))
+        for of_print, record in zip(prints, records, strict=True)
+        if record.group is not None
+    ]
+    if not named:
+        return np.array(prints, dtype=int)
+    ones = np.ones(len(named), dtype=np.int8)
+    ties = scipy.sparse.coo_array((ones, tuple(zip(*named, strict=True))), [len(numbers)] * 2)
+    _, component = scipy.sparse.csgraph.connected_components(ties, directed=False)
+    return component[prints]
 
 
 def _without_leaks(records: Sequence[Record]) -> tuple[list[Record], list[dict[str, str]]]:
@@ -110,10 +127,15 @@ def _without_leaks(records: Sequence[Record]) -> tuple[list[Record], list[dict[s
 
 def _require_samples(pool: Sequence[Record], classes: Sequence[str], num_parts: int) -> None:
     """Every class needs one image of its own for each split that is drawn from the pool."""
-    owner: dict[bytes, int] = {}
-    for record in pool:
-        owner.setdefault(record.fingerprint, record.label)
-    counts = np.bincount(list(owner.values()), minlength=len(classes))
+    if any(record.group for record in pool):
+        counts = np.zeros(len(classes), dtype=int)
+        labels, groups = _labels(pool), _groups(pool)
+        np.add.at(counts, np.unique(np.stack([groups, labels]), axis=1)[1], 1)
+    else:
+        owner: dict[bytes, int] = {}
+        for record in pool:
+            owner.setdefault(record.fingerprint, record.label)
+        counts = np.bincount(list(owner.values()), minlength=len(classes))
     too_few = {classes[i]: int(n) for i, n in enumerate(counts) if n < num_parts}
     if too_few:
         raise ValueError(

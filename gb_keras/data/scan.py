@@ -17,12 +17,14 @@ class Record:
         split: The source's split that it came from.
         label: Class index.
         fingerprint: Hash of the pixels as they will be stored.
+        group: As of the example.
     """
 
     id: str
     split: str
     label: int
     fingerprint: bytes
+    group: str | None = None
 
 
 @dataclass
@@ -75,7 +77,7 @@ def scan(source: Source, image_size: int | None) -> Scan:
             except UnreadableImageError as error:
                 found.problems.append({"file": example.id, "reason": str(error)})
                 continue
-            record = Record(example.id, split, example.label, fingerprint(image))
+            record = Record(example.id, split, example.label, fingerprint(image), example.group)
             found.records.append(record)
             found.heights.add(image.shape[0])
             found.widths.add(image.shape[1])

@@ -17,11 +17,14 @@ class Example:
         id: Unique name within the source: a path, or a position.
         label: Class index.
         load: Returns the image, uint8 `(height, width, 3)`, or raises `UnreadableImageError`.
+        group: Name of what it is a part of, within the source, or None: examples of one group,
+            crops of one photograph for instance, must not be in two splits.
     """
 
     id: str
     label: int
     load: Callable[[], np.ndarray]
+    group: str | None = None
 
 
 def grey_as_rgb(image: np.ndarray) -> Callable[[], np.ndarray]:
@@ -46,7 +49,8 @@ class Source(Protocol):
         splits: Those of `SPLITS` that the source comes with, always with `"train"`.
 
     A source that is made of files which the reader of its manifest cannot see also has
-    `made_of`, the SHA-256 of each by its name.
+    `made_of`, the SHA-256 of each by its name. One that does not count all that its files list has
+    `left_out`, by split how many there were of each reason, once a split was read.
     """
 
     name: str

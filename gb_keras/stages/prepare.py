@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gb_keras.data import manifest as manifests
-from gb_keras.data.catalogue import full_name, open_source
+from gb_keras.data.catalogue import folder_of, full_name, open_source
 from gb_keras.data.leftovers import marked_as_ours, remove_leftovers
 from gb_keras.data.plan import Plan, plan_splits
 from gb_keras.data.scan import Scan, scan
@@ -46,8 +46,8 @@ def prepare(
       largest, the last class (in the order of `classes`) becomes the smallest.
 
     Args:
-        data: `digits`, `mnist5k`, `glyphs`, `glyphs-cjk`, `tfds:NAME[/CONFIG]`, `folder:PATH` or
-            `tfds-dir:PATH`.
+        data: `digits`, `mnist5k`, `glyphs`, `glyphs-cjk`, `tfds:NAME[/CONFIG]`, `folder:PATH`,
+            `tfds-dir:PATH` or `open-images:boxes:PATH`.
         output_dir: A new or empty folder. If it already holds a data set made with the very
             same arguments, nothing is done (and the source is not read again).
         long_tail_factor: Largest over smallest class of the training split, at least 1.
@@ -129,6 +129,14 @@ def prepare(
         if existing is None:
             raise
         return existing
+    for split, reasons in manifest.get("left_out", {}).items():
+        if reasons:
+            logger.warning(
+                "Of the split %s of %s: %s.",
+                split,
+                name,
+                ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()),
+            )
     if manifest["skipped"]:
         logger.warning(
             "Left out %d of the examples of %s; they are listed as 'skipped' in %s.",
@@ -194,8 +202,8 @@ def _existing(output_dir: Path, name: str, options: dict[str, Any]) -> dict[str,
 
 def _check_outside(output_dir: Path, name: str) -> None:
     """The result must not lie inside the source, where the next run would take it for data."""
-    prefix, _, path = name.partition(":")
-    if prefix in ("folder", "tfds-dir") and output_dir.is_relative_to(path):
+    path = folder_of(name)
+    if path is not None and output_dir.is_relative_to(path):
         raise ValueError(
             f"Expected `output_dir` outside of the source. Received: {str(output_dir)!r}, which "
             f"lies in {path!r}."
@@ -250,6 +258,7 @@ def _manifest(
         for split, labels in plan.labels.items()
     }
     made_of = getattr(source, "made_of", None)
+    left_out = getattr(source, "left_out", None)
     return {
         "format": manifests.FORMAT,
         "data": source.name,
@@ -261,6 +270,7 @@ def _manifest(
         "skipped": found.problems + plan.dropped,
         "num_labels_changed": plan.num_labels_changed,
         "checksums": checksums,
+        **({"left_out": left_out} if left_out else {}),
         **({"made_of": made_of} if made_of else {}),
         "versions": manifests.versions(),
     }

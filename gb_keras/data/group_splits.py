@@ -1,0 +1,74 @@
+"""Splits of groups of samples that are of several classes."""
+
+import itertools
+
+import numpy as np
+
+
+def grouped_split(
+    labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Split samples so that each part has its share of every class, never tearing a group apart.
+
+    Iterative stratification: the class with the fewest samples left to give away comes first, and
+    each of its groups goes, with all that it holds, to the part that still lacks most of that
+    class; of equals to the one that lacks most in all. Every part lacks at least one sample of
+    each class. Shares are met as well as groups allow.
+
+    Args:
+        labels: Class indices, int, shape `(num_samples,)`.
+        groups: Group of each sample, int, shape `(num_samples,)`.
+        fractions: Share of the samples by the name of the part, each in (0, 1), below 1 in sum.
+        seed: Seed of the draw.
+
+    Returns:
+        Ascending positions by part, and what is left under the name `"rest"`.
+
+    Example:
+        Four photographs, each with a crop of class 0 and one of class 1:
+
+        >>> labels, groups = np.tile([0, 1], 4), np.repeat(np.arange(4), 2)
+        >>> parts = grouped_split(labels, groups, {"test": 0.25}, seed=0)
+        >>> len(parts["test"]), sorted(labels[parts["test"]].tolist())
+        (2, [0, 1])
+
+    Reference:
+        Sechidis, Tsoumakas, Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011,
+        algorithm 1.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    _, group_of_sample = np.unique(groups, return_inverse=True)
+    num_classes = int(labels.max(initial=-1)) + 1
+    num_groups = int(group_of_sample.max(initial=-1)) + 1
+    order = np.argsort(group_of_sample, kind="stable")
+    starts = np.searchsorted(group_of_sample[order], np.arange(num_groups + 1))
+    held = [labels[order[start:end]] for start, end in itertools.pairwise(starts)]
+    drawn = np.random.default_rng(seed).permutation(num_groups)
+    members: list[list[int]] = [[] for _ in range(num_classes)]
+    for group in drawn:
+        for label in np.unique(held[group]):
+            members[label].append(group)
+
+    left = np.bincount(labels, minlength=num_classes)
+    shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
+    # What a part still lacks of each class, and in all.
+    lacking = np.where(left, np.maximum(shares[:, None] * left, 1.0), 0.0)
+    lacking_in_all = shares * len(labels)
+    part_of_group = np.full(num_groups, -1)
+    while left.any():
+        label = int(np.where(left > 0, left, np.iinfo(np.int64).max).argmin())
+        for group in members[label]:
+            if part_of_group[group] >= 0:
+                continue
+            # Of parts that lack as much, the one that lacks most in all; of these the first.
+            part = max(
+                range(len(shares)), key=lambda part: (lacking[part, label], lacking_in_all[part])
+            )
+            part_of_group[group] = part
+            counts = np.bincount(held[group], minlength=num_classes)
+            left -= counts
+            lacking[part] -= counts
+            lacking_in_all[part] -= len(held[group])
+    part_of_sample = part_of_group[group_of_sample]
+    names = [*fractions, "rest"]
+    return {name: np.flatnonzero(part_of_sample == part) for part, name in enumerate(names)}

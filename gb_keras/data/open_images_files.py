@@ -1,0 +1,213 @@
+"""The files of an Open Images download (V4 to V7): where they lie, and their rows.
+
+Kuznetsova et al., "The Open Images Dataset V4", IJCV 2020, arXiv 1811.00982; the formats are
+described at https://storage.googleapis.com/openimages/web/download_v7.html
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# What the names of the files begin with in different versions.
+_VERSIONS = ("", "oidv7-", "oidv6-", "oidv5-")
+_EXTENSIONS = (".jpg", ".jpeg", ".png")
+# V7 calls one of its splits so in the names of some files.
+_SHORT = {"validation": "val"}
+_EDGES = ("XMin", "YMin", "XMax", "YMax")
+FLAGS = ("IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
+
+
+# Left, top, right and bottom, as shares of the stored image's width and height.
+Edges = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One row of a file of boxes.
+
+    Attributes:
+        image: The image's id.
+        mid: The class's machine-readable name, as `/m/0bt9lr`.
+        edges: Of the box; they may be beyond the image.
+        flags: Those of `FLAGS` that are set.
+        line: Number of the row's line in its file, from 1 on.
+    """
+
+    image: str
+    mid: str
+    edges: Edges
+    flags: frozenset[str]
+    line: int
+
+
+def find_file(folder: Path, names: Sequence[str], split: str | None = None) -> Path | None:
+    """The first file of these names, of whichever version, or `None`.
+
+    It is sought in the folder, in its folder `annotations`, and in that of the split.
+
+    Args:
+        folder: Where Open Images was downloaded to.
+        names: What files may be called, without their version; `{split}` stands for the split.
+        split: `train`, `validation` or `test`; `None` for a file of all splits.
+    """
+    splits = [split, _SHORT[split]] if split in _SHORT else [split]
+    places = [folder, folder / "annotations", *([folder / split] if split else [])]
+    for place in places:
+        for name in names:
+            for called in splits:
+                for version in _VERSIONS:
+                    path = place / f"{version}{name.format(split=called)}"
+                    if path.is_file():
+                        return path
+    return None
+
+
+def find_image(folder: Path, split: str, image: str) -> Path | None:
+    """The file of an image, or `None` where it was not downloaded.
+
+    Images lie in `train`, `validation` and `test`, or as the archives of the training images have
+    them, in `train_0` to `train_f` by the first letter of their id.
+    """
+    for place in (split, f"{split}_{image[:1]}", f"{split}/{split}_{image[:1]}"):
+        for extension in _EXTENSIONS:
+            path = folder / place / f"{image}{extension}"
+            if path.is_file():
+                return path
+    return None
+
+
+def class_names(path: Path) -> dict[str, str]:
+    r"""Display names by machine-readable name, in the file's order.
+
+    Raises:
+        ValueError: A row has no two columns, a name stands for two classes, or there is no row.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "class-descriptions-boxable.csv")
+        >>> _ = path.write_text("/m/011k07,Tortoise\n/m/011q46kg,Container\n")
+        >>> class_names(path)
+        {'/m/011k07': 'Tortoise', '/m/011q46kg': 'Container'}
+    """
+    names: dict[str, str] = {}
+    for line, row in _rows(path):
+        if len(row) != 2 or not all(row):
+            raise ValueError(
+                f"Expected a machine-readable name and a display name in line {line} of "
+                f"{str(path)!r}. Received: {row}."
+            )
+        # V7 has a header, the versions before have none.
+        if row[0] != "LabelName":
+            names[row[0]] = row[1].strip()
+    if not names:
+        raise ValueError(_empty(path, "classes"))
+    # Display names are not unique among the 20,000 of all classes.
+    shown = list(names.values())
+    return {
+        mid: name if shown.count(name) == 1 else f"{name} ({mid})" for mid, name in names.items()
+    }
+
+
+def boxes(path: Path) -> Iterator[Box]:
+    """The rows of a file of boxes, `train-annotations-bbox.csv` for example.
+
+    Raises:
+        ValueError: The file is empty, has no such columns, or a row cannot be read; the error names
+            the line.
+    """
+    for line, row in _table(path, ("ImageID", "LabelName", *_EDGES, *FLAGS)):
+        left, top, right, bottom = (_number(path, line, name, row[name]) for name in _EDGES)
+        flags = frozenset(name for name in FLAGS if _flag(path, line, name, row[name]))
+        yield Box(row["ImageID"], row["LabelName"], (left, top, right, bottom), flags, line)
+
+
+def rotations(path: Path) -> dict[str, int]:
+    """By how many degrees images are to be turned counterclockwise, where this is known.
+
+    Args:
+        path: A file of image ids with the column `Rotation`.
+
+    Raises:
+        ValueError: As in `boxes`.
+    """
+    found = {}
+    for line, row in _table(path, ("ImageID", "Rotation")):
+        degrees = row["Rotation"].strip()
+        if degrees.lower() in ("", "nan"):
+            continue
+        number = _number(path, line, "Rotation", degrees)
+        if number not in (0, 90, 180, 270):
+            raise ValueError(
+                f"Expected 0, 90, 180, 270 or nan as Rotation in line {line} of {str(path)!r}. "
+                f"Received: {degrees!r}."
+            )
+        found[row["ImageID"]] = int(number)
+    return found
+
+
+def _table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows with the columns of these names, and the numbers of their lines."""
+    rows = _rows(path)
+    _, header = next(rows, (0, []))
+    if not header:
+        raise ValueError(_empty(path, "rows"))
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise ValueError(
+            f"Expected the columns {', '.join(columns)} in {str(path)!r}. Received: "
+            f"{', '.join(header)}; there is no {', '.join(missing)}."
+        )
+    places = [header.index(name) for name in columns]
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ValueError(
+                f"Expected {len(header)} values in line {line} of {str(path)!r}. Received: "
+                f"{len(row)}, {row}. The file may be cut short: download it again."
+            )
+        yield line, {name: row[place] for name, place in zip(columns, places, strict=True)}
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows that hold anything, and the numbers of their lines."""
+    # With "-sig" a byte order mark is no part of the first name.
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        try:
+            for row in reader:
+                if any(row):
+                    yield reader.line_num, row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"Expected text of comma-separated values in UTF-8 in {str(path)!r}. Received: "
+                f"line {reader.line_num + 1} cannot be read ({error}). Download the file again."
+            ) from error
+
+
+def _number(path: Path, line: int, name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(
+            f"Expected a number as {name} in line {line} of {str(path)!r}. Received: {text!r}."
+        )
+    return number
+
+
+def _flag(path: Path, line: int, name: str, text: str) -> bool:
+    """1 is present, 0 is not present, -1 is unknown."""
+    if text not in ("1", "0", "-1"):
+        raise ValueError(
+            f"Expected 1, 0 or -1 as {name} in line {line} of {str(path)!r}. Received: {text!r}."
+        )
+    return text == "1"
+
+
+def _empty(path: Path, what: str) -> str:
+    return (
+        f"Expected {what} in {str(path)!r}. Received: an empty file. Download it again from "
+        "https://storage.googleapis.com/openimages/web/download_v7.html"
+    )
