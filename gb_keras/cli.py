@@ -137,7 +137,7 @@ def prepare(
         str,
         typer.Option(
             help="digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME/CONFIG, folder:PATH (with a "
-            "folder for each class) or tfds-dir:PATH."
+            "folder for each class), tfds-dir:PATH or open-images:boxes:PATH[?OPTIONS]."
         ),
     ],
     output: Output,

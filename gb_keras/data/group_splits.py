@@ -13,7 +13,8 @@ def grouped_split(
     Iterative stratification: the class with the fewest samples left to give away comes first, and
     each of its groups goes, with all that it holds, to the part that still lacks most of that
     class; of equals to the one that lacks most in all. Every part lacks at least one sample of
-    each class. Shares are met as well as groups allow.
+    each class, and the last groups of a class are kept for the parts that have none of it yet.
+    Shares are met as well as groups allow.
 
     Args:
         labels: Class indices, int, shape `(num_samples,)`.
@@ -51,23 +52,29 @@ def grouped_split(
 
     left = np.bincount(labels, minlength=num_classes)
     shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
-    # What a part still lacks of each class, and in all.
-    lacking = np.where(left, np.maximum(shares[:, None] * left, 1.0), 0.0)
+    # What a part still lacks of each class, and in all; the last part is what the others leave.
+    lacking = np.where(left, np.maximum(shares[:-1, None] * left, 1.0), 0.0)
+    lacking = np.vstack([lacking, left - lacking.sum(axis=0)])
     lacking_in_all = shares * len(labels)
+    parts = range(len(shares))
+    held_by_part = np.zeros(lacking.shape, dtype=np.int64)
     part_of_group = np.full(num_groups, -1)
     while left.any():
         label = int(np.where(left > 0, left, np.iinfo(np.int64).max).argmin())
-        for group in members[label]:
-            if part_of_group[group] >= 0:
-                continue
-            # Of parts that lack as much, the one that lacks most in all; of these the first.
+        waiting = [group for group in members[label] if part_of_group[group] < 0]
+        for position, group in enumerate(waiting):
+            without = [part for part in parts if not held_by_part[part, label]]
+            # The last groups are for the parts that have none of this class yet.
+            reserved = len(without) > 0 and len(waiting) - position <= len(without)
             part = max(
-                range(len(shares)), key=lambda part: (lacking[part, label], lacking_in_all[part])
+                without if reserved else parts,
+                key=lambda part: (lacking[part, label], lacking_in_all[part]),
             )
             part_of_group[group] = part
             counts = np.bincount(held[group], minlength=num_classes)
             left -= counts
             lacking[part] -= counts
+            held_by_part[part] += counts
             lacking_in_all[part] -= len(held[group])
     part_of_sample = part_of_group[group_of_sample]
     names = [*fractions, "rest"]

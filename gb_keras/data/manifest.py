@@ -19,6 +19,7 @@ _PACKAGES = (
     "pillow",
     "fonttools",
     "scikit-learn",
+    "scipy",
     "mlxtend",
 )
 
@@ -31,8 +32,9 @@ def read_manifest(data_dir: str | os.PathLike) -> dict[str, Any]:
 
     Returns:
         The manifest: `format, data, options, classes, image_shape, splits, skipped,
-        num_labels_changed, checksums, versions`, and of data sets drawn from fonts `made_of`,
-        the SHA-256 of each font file.
+        num_labels_changed, checksums, versions`; of data sets drawn from fonts `made_of`, the
+        SHA-256 of each font file; of those whose files list more than counts `left_out`, by split
+        how much of it was left out or changed, by the reason.
 
     Raises:
         FileNotFoundError: The folder is not a prepared data set, or lost one of its files.

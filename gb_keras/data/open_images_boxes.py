@@ -93,16 +93,14 @@ class OpenImagesBoxes:
         """The boxes that count, each with the edges within the image and the image's file."""
         left_out: collections.Counter[str] = collections.Counter()
         find = functools.lru_cache(maxsize=1)(functools.partial(files.find_image, self.path, split))
-        seen: set[tuple] = set()
-        of_image = None
+        # Hashes, as the rows themselves of millions of boxes take gigabytes.
+        seen: set[int] = set()
         for box in files.boxes(self._files[split]):
-            if box.image != of_image:
-                of_image, seen = box.image, set()
             path = find(box.image)
             if path is None:
                 left_out["image not there"] += 1
                 continue
-            row = (box.mid, box.edges)
+            row = hash((box.image, box.mid, box.edges))
             left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in box.edges)
             edges = (left, top, right, bottom)
             reason = self._reason(box, edges, row in seen)

@@ -173,7 +173,7 @@ def main(
         bool,
         typer.Option(
             help="Take the outputs of tasks that ran before with the same inputs. With --local, "
-            "never for folder: and tfds-dir:, whose content may have changed.",
+            "never for a dataset with a PATH, whose content may have changed.",
             rich_help_panel=_TASKS,
         ),
     ] = True,
@@ -254,7 +254,7 @@ def _flags(names: Iterable[str]) -> str:
 
 
 def _is_folder(dataset: str) -> bool:
-    return dataset.startswith(("folder:", "tfds-dir:"))
+    return dataset.startswith(("folder:", "tfds-dir:", "open-images:"))
 
 
 def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], output: Path) -> None:

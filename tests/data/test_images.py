@@ -2,14 +2,18 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from gb_keras.data.images import (
     UnreadableImageError,
+    cut_out,
     decode_image,
     encode_png,
     fingerprint,
     is_grey,
+    read_pixels,
     resize_image,
 )
 
@@ -129,3 +133,33 @@ def test_fingerprint_and_greyness():
     assert fingerprint(pixels) != fingerprint(other)
     assert not is_grey(pixels)
     assert is_grey(np.repeat(pixels[..., :1], 3, axis=-1))
+
+
+def test_the_whole_image_cut_out_is_the_image():
+    pixels = picture()
+    image = read_pixels(saved(Image.fromarray(pixels), "PNG"))
+    np.testing.assert_array_equal(cut_out(image, (0.0, 0.0, 1.0, 1.0), turn=None), pixels)
+
+
+@given(
+    edges=st.tuples(*[st.floats(0, 1)] * 4),
+    height=st.integers(1, 30),
+    width=st.integers(1, 30),
+)
+def test_what_is_cut_out_covers_the_box_and_no_pixel_more(edges, height, width):
+    left, right = sorted(edges[:2])
+    top, bottom = sorted(edges[2:])
+    rows, columns = np.mgrid[:height, :width].astype(np.uint8)
+    image = Image.fromarray(np.stack([rows, columns, rows], axis=-1))
+    part = cut_out(image, (left, top, right, bottom), turn=0)
+    for axis, (start, end, size) in enumerate([(top, bottom, height), (left, right, width)]):
+        found = np.unique(part[..., axis])
+        assert found.tolist() == list(range(found[0], found[-1] + 1))
+        # A box without extent, or one at the very end, still gets the pixel next to it.
+        assert found[0] == min(int(start * size), size - 1)
+        assert found[-1] + 1 == max(found[0] + 1, np.ceil(end * size))
+
+
+def test_cutting_out_of_too_deep_an_image_is_refused():
+    with pytest.raises(UnreadableImageError, match="16 bits"):
+        cut_out(Image.new("I", (4, 4), 1_000_000), (0.0, 0.0, 1.0, 1.0), turn=None)

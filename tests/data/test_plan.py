@@ -89,3 +89,47 @@ def test_a_class_with_too_few_images_is_named():
         plan_splits(source, "ab", **OPTIONS)
     with pytest.raises(ValueError, match=r"\{'c': 0\}"):
         plan_splits(records(), "abc", **OPTIONS)
+
+
+def crops(photographs, classes_of_a_photograph=(0, 1)):
+    """A crop of each of these classes from each photograph."""
+    return [
+        Record(f"{photo}:{c}", "train", c, f"{photo}:{c}".encode(), group=f"train/{photo}")
+        for photo in range(photographs)
+        for c in classes_of_a_photograph
+    ]
+
+
+def groups_by_split(labels):
+    return {name: {key.split(":")[0] for key in split} for name, split in labels.items()}
+
+
+def test_crops_of_one_photograph_are_in_one_split():
+    labels = plan_splits(crops(100), "ab", **OPTIONS).labels
+    of_split = groups_by_split(labels)
+    assert [len(of_split[name]) for name in ("train", "validation", "test")] == [70, 10, 20]
+    assert len(set().union(*of_split.values())) == 100
+    for split in labels.values():
+        assert np.ptp(np.bincount(list(split.values()))) == 0
+
+
+def test_photographs_with_the_same_crop_are_in_one_split():
+    # One picture ties the photographs 0 to 9 together, as copies of an image under ten ids do.
+    source = crops(100) + [
+        Record(f"{photo}:same", "train", 0, b"same", group=f"train/{photo}") for photo in range(10)
+    ]
+    for seed in range(5):
+        labels = plan_splits(source, "ab", **OPTIONS | {"seed": seed}).labels
+        tied = {str(photo) for photo in range(10)}
+        assert sum(bool(groups & tied) for groups in groups_by_split(labels).values()) == 1
+
+
+def test_a_class_needs_photographs_of_its_own_for_every_split():
+    # Four crops of class b, but from two photographs alone.
+    source = crops(20, [0]) + [
+        Record(f"{photo}:b{i}", "train", 1, f"{photo}{i}".encode(), group=f"train/{photo}")
+        for photo in range(2)
+        for i in range(2)
+    ]
+    with pytest.raises(ValueError, match=r"\{'b': 2\}"):
+        plan_splits(source, "ab", **OPTIONS)

@@ -220,7 +220,7 @@ def test_what_may_have_changed_is_not_taken_from_the_cache(tmp_path, monkeypatch
         raise OSError("enough")
 
     monkeypatch.setattr(cli.local_run, "run", remember)
-    for dataset in ("digits", "folder:photos", "tfds-dir:photos"):
+    for dataset in ("digits", "folder:photos", "tfds-dir:photos", "open-images:boxes:photos"):
         assert invoke("--local", "--dataset", dataset, "--output", tmp_path).exit_code == 1
     assert invoke("--local", "--no-cache").exit_code == 1
     cached = [
@@ -231,7 +231,7 @@ def test_what_may_have_changed_is_not_taken_from_the_cache(tmp_path, monkeypatch
         }
         for spec, _ in runs
     ]
-    assert cached == [{True}, {False}, {False}, {False}]
+    assert cached == [{True}] + [{False}] * 4
     assert runs[1][1] == {"dataset": "folder:photos"}
     # One training after the other.
     assert ir.tasks(runs[0][0])["for-loop-1"].iterator_policy.parallelism_limit == 1

@@ -16,6 +16,7 @@ from gb_keras.data import leftovers
 from gb_keras.data.manifest import read_manifest
 from gb_keras.data.tfds_directory import no_protobuf_warnings
 from gb_keras.stages.prepare import prepare
+from tests.data.open_images import box, put_boxes, put_tree
 
 SPLITS = ("train", "validation", "test")
 
@@ -328,3 +329,30 @@ def test_little_is_printed(tmp_path, capfd):
     prepare("digits", tmp_path / "out")
     assert capfd.readouterr().out == ""
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_open_images_boxes(tmp_path):
+    rows = put_tree(tmp_path / "in", images_per_class=20)
+    put_boxes(tmp_path / "in", [*rows, box("missing", "Cat"), box("a", "/m/0unknown"), rows[0]])
+    (tmp_path / f"in/train/{rows[0][0]}.jpg").write_text("I am no image")
+    data = f"open-images:boxes:{tmp_path}/in?min_size=8"
+    manifest = prepare(data, tmp_path / "out", on_error="skip")
+    assert manifest["classes"] == ["Football", "Cat", "Dog"]
+    assert manifest["left_out"] == {
+        "train": {"image not there": 2, "repeated row": 1},
+    }
+    # Both boxes of the broken photograph.
+    assert [skipped["file"].split(":")[0] for skipped in manifest["skipped"]] == [
+        f"train/{rows[0][0]}.jpg"
+    ] * 2
+    photographs = {
+        split: {example["id"].decode().split(":")[0] for example in examples}
+        for split, examples in read(tmp_path / "out").items()
+    }
+    assert sum(map(len, photographs.values())) == len(set().union(*photographs.values())) == 59
+    # Every class has its share of each split, up to the crops of two photographs.
+    counts = {name: np.array(each["class_counts"]) for name, each in manifest["splits"].items()}
+    total = sum(counts.values())
+    assert total.tolist() == [40, 39, 39]
+    for split, share in (("validation", 0.1), ("test", 0.2), ("train", 0.7)):
+        assert np.abs(counts[split] - share * total).max() <= 4

@@ -19,8 +19,9 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
 
     Args:
         data: digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME[/CONFIG], folder:PATH (with a folder
-            for each class) or tfds-dir:PATH. The glyphs need font packages in the image
-            (docs/data.md). A PATH is one inside the container, for example on a mounted volume.
+            for each class), tfds-dir:PATH or open-images:boxes:PATH[?OPTIONS], see docs/data.md.
+            The glyphs need font packages in the image. A PATH is one inside the container, for
+            example on a mounted volume.
         long_tail_factor: Largest over smallest class of the training split, at least 1; 1 leaves
             it as it is.
         label_noise: Share of training labels changed to another class, in [0, 1).
