@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from gb_keras.data import open_images_options
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.folder_source import FolderSource
 from gb_keras.data.glyph_source import glyphs, glyphs_cjk
-from gb_keras.data.open_images_boxes import OpenImagesBoxes
+from gb_keras.data.open_images import options
+from gb_keras.data.open_images.boxes import OpenImagesBoxes
 from gb_keras.data.source import Source
 
 # Prefixed names take an argument after the colon.
@@ -72,7 +72,7 @@ def full_name(data: str) -> str:
                 "Expected open-images:boxes:PATH, the folder of an Open Images download. "
                 f"Received: {data!r}."
             )
-        return f"{prefix}:{kind}:{open_images_options.full_argument(path)}"
+        return f"{prefix}:{kind}:{options.full_argument(path)}"
     return data
 
 
@@ -90,7 +90,7 @@ def folder_of(name: str) -> str | None:
     if prefix in ("folder", "tfds-dir"):
         return argument
     if prefix == "open-images":
-        return str(open_images_options.parse(argument.partition(":")[2])[0])
+        return str(options.parse(argument.partition(":")[2])[0])
     return None
 
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from gb_keras.data.catalogue import folder_of, full_name, open_source
 from gb_keras.data.images import UnreadableImageError
-from gb_keras.data.open_images_boxes import OpenImagesBoxes
+from gb_keras.data.open_images.boxes import OpenImagesBoxes
 from tests.data.open_images import (
     HEIGHT,
     MIDS,
@@ -58,9 +58,9 @@ def test_crops_with_their_classes_and_groups(tmp_path):
     assert source.splits == ("train",)
     examples = list(source.examples("train"))
     assert [(e.id, e.label, e.group) for e in examples] == [
-        ("train/a.jpg:2", 0, "train/a"),
-        ("train/b.jpg:3", 1, "train/b"),
-        ("train/a.jpg:4", 1, "train/a"),
+        ("train/a.jpg:2", 0, "train/a.jpg"),
+        ("train/b.jpg:3", 1, "train/b.jpg"),
+        ("train/a.jpg:4", 1, "train/a.jpg"),
     ]
     upper_left, lower_right = slice(None, HEIGHT // 2), slice(HEIGHT // 2, None)
     crops = loaded(source)

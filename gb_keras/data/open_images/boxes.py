@@ -5,37 +5,24 @@ import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from gb_keras.data import open_images_files as files
-from gb_keras.data.images import UnreadableImageError, cut_out, read_pixels
-from gb_keras.data.open_images_options import DROPPABLE, BoxOptions, full_argument, parse
-from gb_keras.data.source import SPLITS, Example
+from gb_keras.data.open_images.download import Download
+from gb_keras.data.open_images.layout import Box, Edges, Layout, Photograph
+from gb_keras.data.open_images.options import BoxOptions, full_argument, parse
+from gb_keras.data.source import Example
 from gb_keras.names import require_name
-
-_CLASSES = ("class-descriptions-boxable.csv", "class-descriptions.csv")
-_BOXES = ("{split}-annotations-bbox.csv",)
-_IDS = (
-    "{split}-images-boxable-with-rotation.csv",
-    "{split}-images-with-labels-with-rotation.csv",
-    "{split}-images-with-rotation.csv",
-)
 
 
 class OpenImagesBoxes:
     """The boxes of Open Images (V4 to V7) as images of one class each.
 
-    `PATH` is a folder as the official files are downloaded to: images in `train`, `validation` and
-    `test` (or `train_0` to `train_f`), beside them or in `annotations` the files
-    `class-descriptions-boxable.csv` and `train-annotations-bbox.csv` (of V6 and V7
-    `oidv6-train-annotations-bbox.csv`), and so on for the other splits that there are.
+    `PATH` is a folder as the official files are downloaded to, see `Download`, or as TFDS prepares
+    `open_images_v4`, see `TfdsLayout`.
 
     - Boxes are shares of the stored image. What is cut out is then turned upright by the column
       `Rotation` of the file of image ids, where there is one and it knows; else by the EXIF
       orientation.
-    - Classes are those with a box in the training split, in the order of the file of classes, or
-      in that of `classes`.
+    - Classes are those with a box in the training split, in the order of the layout's classes,
+      or in that of `classes`.
     - A box does not count, and is counted in `left_out`, whose image was not downloaded, whose
       class is unknown or not chosen, which the options drop, which repeats another row of its
       image, or which has no area. One that reaches beyond the image is cut at its edges, and
@@ -43,7 +30,7 @@ class OpenImagesBoxes:
 
     Args:
         argument: `PATH[?classes=NAME,NAME][&drop=FLAG,FLAG][&min_size=PIXELS]`, see
-            `open_images_options.BoxOptions`.
+            `options.BoxOptions`.
 
     Attributes:
         left_out: By split, how many boxes were left out or changed, by the reason. A split that was
@@ -59,9 +46,9 @@ class OpenImagesBoxes:
         self.path, self._options = parse(argument)
         self.name = f"open-images:boxes:{full_argument(argument)}"
         self.left_out: dict[str, dict[str, int]] = {}
-        self._files = _box_files(self.path)
-        self.splits = tuple(self._files)
-        self._known = files.class_names(_file_of_classes(self.path))
+        self._layout = _layout(self.path)
+        self.splits = self._layout.splits
+        self._known = self._layout.classes
         self._chosen = _chosen(self._known, self._options)
         # All of the known ones until it is known which of them have a box.
         self._labels: Mapping[str, int] = dict.fromkeys(self._chosen, 0)
@@ -73,49 +60,46 @@ class OpenImagesBoxes:
         if len(self.classes) < 2:
             raise ValueError(
                 "Expected at least 2 classes with a box in a training image. Received: "
-                f"{list(self.classes)} of {str(self._files['train'])!r}, where boxes do not count "
-                f"as follows: {self.left_out['train']}. Download more images, or choose more "
+                f"{list(self.classes)} of {str(self.path)!r}, where boxes do not count as "
+                f"follows: {self.left_out['train']}. Download more images, or choose more "
                 "classes."
             )
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Every box of a split that counts, in the order of the file's rows."""
-        turns = self._turns(split)
-        for box, edges, path in self._boxes(split):
+        """Every box of a split that counts, in the order of the files."""
+        for box, edges, photograph in self._boxes(split):
             yield Example(
-                id=f"{path.relative_to(self.path).as_posix()}:{box.line}",
+                id=f"{photograph.name}:{box.number}",
                 label=self._labels[box.mid],
-                load=functools.partial(_load, path, edges, turns.get(box.image)),
-                group=f"{split}/{box.image}",
+                load=functools.partial(photograph.crop, edges),
+                group=photograph.name,
             )
 
-    def _boxes(self, split: str) -> Iterator[tuple[files.Box, files.Edges, Path]]:
-        """The boxes that count, each with the edges within the image and the image's file."""
+    def _boxes(self, split: str) -> Iterator[tuple[Box, Edges, Photograph]]:
+        """The boxes that count, each with its edges within the photograph."""
         left_out: collections.Counter[str] = collections.Counter()
-        find = functools.lru_cache(maxsize=1)(functools.partial(files.find_image, self.path, split))
         # Hashes, as the rows themselves of millions of boxes take gigabytes.
         seen: set[int] = set()
-        for box in files.boxes(self._files[split]):
-            path = find(box.image)
-            if path is None:
+        for box, photograph in self._layout.boxes(split):
+            if photograph is None:
                 left_out["image not there"] += 1
                 continue
-            row = hash((box.image, box.mid, box.edges))
+            row = hash((photograph.name, box.mid, box.edges))
             left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in box.edges)
             edges = (left, top, right, bottom)
             reason = self._reason(box, edges, row in seen)
             seen.add(row)
-            if reason is None and self._too_small(path, edges):
+            if reason is None and self._too_small(photograph, edges):
                 reason = f"smaller than {self._options.min_size} pixels"
             if reason is not None:
                 left_out[reason] += 1
                 continue
             if edges != box.edges:
                 left_out["cut at the edges of the image"] += 1
-            yield box, edges, path
+            yield box, edges, photograph
         self.left_out[split] = dict(sorted(left_out.items()))
 
-    def _reason(self, box: files.Box, edges: files.Edges, repeated: bool) -> str | None:
+    def _reason(self, box: Box, edges: Edges, repeated: bool) -> str | None:
         """Why a box does not count, as far as its row says."""
         if box.mid not in self._known:
             return f"unknown class {box.mid}"
@@ -124,54 +108,33 @@ class OpenImagesBoxes:
         if repeated:
             return "repeated row"
         for name in self._options.drop:
-            if DROPPABLE[name] in box.flags:
+            if name in box.flags:
                 return f"dropped: {name}"
         left, top, right, bottom = edges
         return None if left < right and top < bottom else "box without area"
 
-    def _too_small(self, path: Path, edges: files.Edges) -> bool:
-        if self._options.min_size == 1:
+    def _too_small(self, photograph: Photograph, edges: Edges) -> bool:
+        # A broken one is to be told as such when it is loaded.
+        if self._options.min_size == 1 or photograph.size is None:
             return False
-        try:
-            width, height = _size(path)
-        except OSError:
-            # Broken: to be told as such when it is loaded.
-            return False
+        width, height = photograph.size
         left, top, right, bottom = edges
         size = min((right - left) * width, (bottom - top) * height)
         return size < self._options.min_size
 
-    def _turns(self, split: str) -> dict[str, int]:
-        path = files.find_file(self.path, _IDS, split)
-        return {} if path is None else files.rotations(path)
 
-
-def _box_files(folder: Path) -> dict[str, Path]:
-    """The file of boxes of each split that there is."""
+def _layout(folder: Path) -> Layout:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"Expected the folder of an Open Images download. Received: {str(folder)!r}, which is "
             f"{'a file' if folder.exists() else 'not there'}."
         )
-    found = {split: files.find_file(folder, _BOXES, split) for split in SPLITS}
-    if found["train"] is None:
-        raise FileNotFoundError(
-            f"Expected 'train-annotations-bbox.csv' or 'oidv6-train-annotations-bbox.csv' in "
-            f"{str(folder)!r}, its folder 'annotations' or 'train'. Received: neither. Download it "
-            "from https://storage.googleapis.com/openimages/web/download_v7.html"
-        )
-    return {split: path for split, path in found.items() if path is not None}
+    if (folder / "features.json").is_file():
+        # Only this one needs TensorFlow.
+        from gb_keras.data.open_images.tfds_layout import TfdsLayout
 
-
-def _file_of_classes(folder: Path) -> Path:
-    path = files.find_file(folder, _CLASSES)
-    if path is None:
-        raise FileNotFoundError(
-            f"Expected 'class-descriptions-boxable.csv' in {str(folder)!r} or its folder "
-            "'annotations'. Received: none. Download it from "
-            "https://storage.googleapis.com/openimages/web/download_v7.html"
-        )
-    return path
+        return TfdsLayout(folder)
+    return Download(folder)
 
 
 def _chosen(known: Mapping[str, str], options: BoxOptions) -> tuple[str, ...]:
@@ -183,22 +146,3 @@ def _chosen(known: Mapping[str, str], options: BoxOptions) -> tuple[str, ...]:
     if unknown:
         require_name("classes", unknown[0], mids)
     return tuple(dict.fromkeys(mids[name] for name in options.classes))
-
-
-# Boxes of an image follow each other in the files: it is read once for all of them.
-@functools.lru_cache(maxsize=1)
-def _pixels(path: Path) -> Image.Image:
-    try:
-        return read_pixels(path.read_bytes())
-    except OSError as error:
-        raise UnreadableImageError(f"cannot be opened ({error.strerror})") from error
-
-
-@functools.lru_cache(maxsize=1)
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
-
-
-def _load(path: Path, edges: files.Edges, turn: int | None) -> np.ndarray:
-    return cut_out(_pixels(path), edges, turn)

@@ -5,16 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
+from gb_keras.data.open_images.layout import FLAGS
 from gb_keras.names import require_name
-
-# Names of flags for the user, and in the files.
-DROPPABLE = {
-    "group_of": "IsGroupOf",
-    "truncated": "IsTruncated",
-    "occluded": "IsOccluded",
-    "depiction": "IsDepiction",
-    "inside": "IsInside",
-}
 
 
 @dataclass(frozen=True)
@@ -24,7 +16,7 @@ class BoxOptions:
     Attributes:
         classes: Display or machine-readable names of the only classes to take, in the order of
             their labels; empty for all.
-        drop: Those of `DROPPABLE` whose boxes are left out.
+        drop: Those of `layout.FLAGS` whose boxes are left out.
         min_size: Least width and height of a crop in pixels, at least 1.
     """
 
@@ -95,8 +87,8 @@ def _classes(text: str) -> tuple[str, ...]:
 def _drop(text: str) -> tuple[str, ...]:
     names = set(text.split(","))
     for name in sorted(names):
-        require_name("drop", name, DROPPABLE)
-    return tuple(name for name in DROPPABLE if name in names)
+        require_name("drop", name, FLAGS)
+    return tuple(name for name in FLAGS if name in names)
 
 
 def _min_size(text: str) -> int:

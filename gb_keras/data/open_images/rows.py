@@ -1,4 +1,4 @@
-"""The files of an Open Images download (V4 to V7): where they lie, and their rows.
+"""The rows of the files of an Open Images download (V4 to V7).
 
 Kuznetsova et al., "The Open Images Dataset V4", IJCV 2020, arXiv 1811.00982; the formats are
 described at https://storage.googleapis.com/openimages/web/download_v7.html
@@ -7,75 +7,11 @@ described at https://storage.googleapis.com/openimages/web/download_v7.html
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-# What the names of the files begin with in different versions.
-_VERSIONS = ("", "oidv7-", "oidv6-", "oidv5-")
-_EXTENSIONS = (".jpg", ".jpeg", ".png")
-# V7 calls one of its splits so in the names of some files.
-_SHORT = {"validation": "val"}
+from gb_keras.data.open_images.layout import FLAGS, Box
+
 _EDGES = ("XMin", "YMin", "XMax", "YMax")
-FLAGS = ("IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
-
-
-# Left, top, right and bottom, as shares of the stored image's width and height.
-Edges = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Box:
-    """One row of a file of boxes.
-
-    Attributes:
-        image: The image's id.
-        mid: The class's machine-readable name, as `/m/0bt9lr`.
-        edges: Of the box; they may be beyond the image.
-        flags: Those of `FLAGS` that are set.
-        line: Number of the row's line in its file, from 1 on.
-    """
-
-    image: str
-    mid: str
-    edges: Edges
-    flags: frozenset[str]
-    line: int
-
-
-def find_file(folder: Path, names: Sequence[str], split: str | None = None) -> Path | None:
-    """The first file of these names, of whichever version, or `None`.
-
-    It is sought in the folder, in its folder `annotations`, and in that of the split.
-
-    Args:
-        folder: Where Open Images was downloaded to.
-        names: What files may be called, without their version; `{split}` stands for the split.
-        split: `train`, `validation` or `test`; `None` for a file of all splits.
-    """
-    splits = [split, _SHORT[split]] if split in _SHORT else [split]
-    places = [folder, folder / "annotations", *([folder / split] if split else [])]
-    for place in places:
-        for name in names:
-            for called in splits:
-                for version in _VERSIONS:
-                    path = place / f"{version}{name.format(split=called)}"
-                    if path.is_file():
-                        return path
-    return None
-
-
-def find_image(folder: Path, split: str, image: str) -> Path | None:
-    """The file of an image, or `None` where it was not downloaded.
-
-    Images lie in `train`, `validation` and `test`, or as the archives of the training images have
-    them, in `train_0` to `train_f` by the first letter of their id.
-    """
-    for place in (split, f"{split}_{image[:1]}", f"{split}/{split}_{image[:1]}"):
-        for extension in _EXTENSIONS:
-            path = folder / place / f"{image}{extension}"
-            if path.is_file():
-                return path
-    return None
 
 
 def class_names(path: Path) -> dict[str, str]:
@@ -110,17 +46,19 @@ def class_names(path: Path) -> dict[str, str]:
     }
 
 
-def boxes(path: Path) -> Iterator[Box]:
-    """The rows of a file of boxes, `train-annotations-bbox.csv` for example.
+def boxes(path: Path) -> Iterator[tuple[str, Box]]:
+    """The image's id and the box of each row of a file like `train-annotations-bbox.csv`.
 
     Raises:
         ValueError: The file is empty, has no such columns, or a row cannot be read; the error names
             the line.
     """
-    for line, row in _table(path, ("ImageID", "LabelName", *_EDGES, *FLAGS)):
+    for line, row in _table(path, ("ImageID", "LabelName", *_EDGES, *FLAGS.values())):
         left, top, right, bottom = (_number(path, line, name, row[name]) for name in _EDGES)
-        flags = frozenset(name for name in FLAGS if _flag(path, line, name, row[name]))
-        yield Box(row["ImageID"], row["LabelName"], (left, top, right, bottom), flags, line)
+        flags = frozenset(
+            flag for flag, name in FLAGS.items() if _flag(path, line, name, row[name])
+        )
+        yield row["ImageID"], Box(row["LabelName"], (left, top, right, bottom), flags, line)
 
 
 def rotations(path: Path) -> dict[str, int]:

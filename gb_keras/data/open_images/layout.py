@@ -1,0 +1,100 @@
+"""What the ways in which Open Images comes have in common: photographs, and boxes on them."""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from PIL import Image
+
+from gb_keras.data.images import UnreadableImageError, cut_out, read_pixels
+
+# What a box can be marked as, and the name of that column in the official files.
+FLAGS = {
+    "group_of": "IsGroupOf",
+    "truncated": "IsTruncated",
+    "occluded": "IsOccluded",
+    "depiction": "IsDepiction",
+    "inside": "IsInside",
+}
+# Left, top, right and bottom, as shares of the stored image's width and height.
+Edges = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box that someone drew on a photograph.
+
+    Attributes:
+        mid: The class's machine-readable name, as `/m/0bt9lr`.
+        edges: Of the box; they may be beyond the photograph.
+        flags: Those of `FLAGS` that are set.
+        number: Tells it from the other boxes of its photograph.
+    """
+
+    mid: str
+    edges: Edges
+    flags: frozenset[str]
+    number: int
+
+
+class Photograph:
+    """An image file that is read when it is needed, and decoded once for all of its boxes.
+
+    Args:
+        name: Unique name within the data set.
+        open_file: Opens the file.
+        turn: By how many degrees it is to be turned counterclockwise to stand upright, or `None`
+            if only its EXIF orientation can tell.
+    """
+
+    def __init__(self, name: str, open_file: Callable[[], BinaryIO], turn: int | None) -> None:
+        self.name = name
+        self._open_file = open_file
+        self._turn = turn
+
+    @functools.cached_property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height as stored, or `None` where the file is broken."""
+        try:
+            with self._open_file() as file, Image.open(file) as image:
+                return image.size
+        except OSError:
+            return None
+
+    def crop(self, edges: Edges) -> np.ndarray:
+        """What is in a box, upright: uint8, `(height, width, 3)`.
+
+        Raises:
+            UnreadableImageError: The file cannot be read.
+        """
+        return cut_out(self._pixels, edges, self._turn)
+
+    @functools.cached_property
+    def _pixels(self) -> Image.Image:
+        try:
+            with self._open_file() as file:
+                data = file.read()
+        except OSError as error:
+            raise UnreadableImageError(f"cannot be opened ({error.strerror})") from error
+        return read_pixels(data)
+
+
+class Layout(Protocol):
+    """Open Images as it lies on a disk.
+
+    Attributes:
+        classes: Display names by machine-readable name, in order.
+        splits: Those of `SPLITS` whose boxes are there, always with `"train"`.
+    """
+
+    classes: dict[str, str]
+    splits: tuple[str, ...]
+
+    def boxes(self, split: str) -> Iterator[tuple[Box, Photograph | None]]:
+        """Every box of a split; `None` stands for a photograph that is not there.
+
+        Those of one photograph that follow each other come with the same object.
+        """
+        ...
