@@ -195,6 +195,14 @@ def prepare(
             rich_help_panel=_DATA,
         ),
     ] = "raise",
+    data_version: Annotated[
+        str,
+        typer.Option(
+            help="Any text; another one where what --data names has other content than before.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = "",
 ) -> None:
     """Make a data set ready for training: split, and where asked for long-tailed and noisy."""
     with _readable_errors(context):
@@ -210,6 +218,7 @@ def prepare(
             image_size=image_size,
             seed=seed,
             on_error=on_error,
+            data_version=data_version,
         )
         rows = {}
         for name, split in manifest["splits"].items():

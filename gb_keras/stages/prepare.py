@@ -31,6 +31,7 @@ def prepare(
     image_size: int | None = None,
     seed: int = 0,
     on_error: str = "raise",
+    data_version: str = "",
 ) -> dict[str, Any]:
     """Make a data set ready for training: split, and where asked for long-tailed and noisy.
 
@@ -59,6 +60,8 @@ def prepare(
         seed: Seed of all draws, at least 0.
         on_error: What to do about images that cannot be used: `"raise"` an error that names
             them all, or `"skip"` them and list them in the manifest.
+        data_version: Any text, kept in the manifest. What is prepared once is taken again where
+            nothing has changed; so give another one when what `data` names has other content.
 
     Returns:
         The manifest (see `gb_keras.data.manifest.read_manifest`). Its `class_counts` count the
@@ -86,6 +89,8 @@ def prepare(
         "image_size": image_size,
         "seed": seed,
         "on_error": on_error,
+        # Without one the options are those of earlier versions of gb_keras.
+        **({"data_version": data_version} if data_version else {}),
     }
     _check_options(
         long_tail_factor,
@@ -189,9 +194,9 @@ def _existing(output_dir: Path, name: str, options: dict[str, Any]) -> dict[str,
     if made_with == wanted:
         return existing
     different = [
-        f"{key}={made_with.get(key)!r} instead of {value!r}"
-        for key, value in wanted.items()
-        if made_with.get(key) != value
+        f"{key}={made_with.get(key)!r} instead of {wanted.get(key)!r}"
+        for key in {**wanted, **made_with}
+        if made_with.get(key) != wanted.get(key)
     ]
     raise FileExistsError(
         f"Expected a new or empty folder, or a data set made with the same options. Received: "

@@ -1,5 +1,6 @@
 """The command line of the pipeline: run it here, submit it to a cluster, or compile it."""
 
+import hashlib
 import inspect
 import json
 import os
@@ -172,8 +173,8 @@ def main(
     cache: Annotated[
         bool,
         typer.Option(
-            help="Take the outputs of tasks that ran before with the same inputs. With --local, "
-            "never for a dataset with a PATH, whose content may have changed.",
+            help="Take the outputs of tasks that ran before with the same inputs. With --local "
+            "the files of a dataset with a PATH, their sizes and times, are an input, too.",
             rich_help_panel=_TASKS,
         ),
     ] = True,
@@ -195,13 +196,13 @@ def main(
             accelerator=accelerator,
             accelerator_count=accelerator_count,
             retries=retries,
-            caching=cache and not (local and _is_folder(parameters["dataset"])),
+            caching=cache,
             # Trainings side by side would be no faster here, and their progress unreadable.
             parallelism=1 if local else 0,
         )
         pipeline = make_pipeline(settings)
         if local:
-            _run(pipeline, arguments, output)
+            _run(pipeline, {**_version(parameters["dataset"]), **arguments}, output)
         elif host is not None:
             _submit(
                 pipeline,
@@ -253,8 +254,19 @@ def _flags(names: Iterable[str]) -> str:
     )
 
 
-def _is_folder(dataset: str) -> bool:
-    return dataset.startswith(("folder:", "tfds-dir:", "open-images:"))
+def _version(dataset: str) -> dict[str, str]:
+    """As `data_version` another text for each state of the files of a data set that has some."""
+    from gb_keras.data.catalogue import folder_of, full_name
+
+    folder = folder_of(full_name(dataset))
+    if folder is None:
+        return {}
+    state = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            found = path.stat()
+            state.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return {"data_version": f"files {state.hexdigest()[:16]}"}
 
 
 def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], output: Path) -> None:

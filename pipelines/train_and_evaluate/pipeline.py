@@ -60,6 +60,7 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         test_fraction: float = 0.2,
         image_size: int = 0,
         on_error: str = "raise",
+        data_version: str = "",
         losses: list[str] = ["cross_entropy", "gradient_balanced"],  # noqa: B006  KFP copies it.
         baseline: str = "",
         backbone: str = "small_cnn",
@@ -91,6 +92,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 keeps the size of each image.
             on_error: What to do about images that cannot be used: raise an error that names them
                 all, or skip them.
+            data_version: Any text. Caching takes what was prepared from the same inputs; give
+                another text when what dataset names has other content.
             losses: What to train with, one model each: cross_entropy, label_smoothing,
                 generalised_cross_entropy, symmetric_cross_entropy, focal, class_balanced,
                 square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, ghm_c
@@ -123,6 +126,7 @@ def make_pipeline(settings: Settings) -> GraphComponent:
             image_size=image_size,
             seed=seed,
             on_error=on_error,
+            data_version=data_version,
         )
         with dsl.ParallelFor(losses, name="each-loss", parallelism=settings.parallelism) as loss:
             trained = train_model(

@@ -27,6 +27,7 @@ from components.training.train_model import train_model
 from gb_keras.tensorboard import history
 from pipelines.train_and_evaluate import __main__ as cli
 from pipelines.train_and_evaluate import train_and_evaluate
+from tests.data.open_images import put_tree
 from tests.kubeflow import ir
 
 # Its runs are shared by its tests, so one worker takes them all.
@@ -211,8 +212,29 @@ def test_an_interrupt_ends_the_run_before_the_next_training(finished):
     assert "Executing" not in rest
 
 
-def test_what_may_have_changed_is_not_taken_from_the_cache(tmp_path, monkeypatch):
-    # Only what would be run matters here; to run it four times would take minutes.
+def test_open_images_is_prepared_again_only_when_its_files_have_changed(tmp_path):
+    # Boxes in 90 photographs; the two trainings see each of their crops once.
+    put_tree(tmp_path / "photos", images_per_class=30)
+    options = ["--image-size", 16, "--epochs", 1, "--dataset"]
+    options.append(f"open-images:boxes:{tmp_path}/photos?classes=Cat,Dog,Football")
+    first = run(tmp_path / "runs", *options)
+    assert first.returncode == 0, first.stderr_text
+    assert executed(first)[0] == "prepare-data"
+    assert executed(run(tmp_path / "runs", *options)) == []
+
+    # What is broken stops it: nothing is trained, and the report is the message.
+    broken = next((tmp_path / "photos/train").iterdir())
+    broken.write_text("I am no image")
+    failed = run(tmp_path / "runs", *options)
+    assert failed.returncode == 1
+    assert executed(failed) == ["prepare-data"]
+    assert f"train/{broken.name}:" in failed.stderr_text
+    assert "not an image" in failed.stderr_text
+    assert "--on-error skip" in failed.stderr_text
+
+
+def test_only_what_runs_here_depends_on_the_files_here(tmp_path, monkeypatch):
+    # Only what would be run matters here.
     runs = []
 
     def remember(pipeline, arguments, output):
@@ -220,9 +242,18 @@ def test_what_may_have_changed_is_not_taken_from_the_cache(tmp_path, monkeypatch
         raise OSError("enough")
 
     monkeypatch.setattr(cli.local_run, "run", remember)
-    for dataset in ("digits", "folder:photos", "tfds-dir:photos", "open-images:boxes:photos"):
-        assert invoke("--local", "--dataset", dataset, "--output", tmp_path).exit_code == 1
-    assert invoke("--local", "--no-cache").exit_code == 1
+    (tmp_path / "photos").mkdir()
+    folder = f"folder:{tmp_path}/photos"
+    for number in range(2):
+        (tmp_path / f"photos/{number}.png").touch()
+        invoke("--local", "--dataset", folder)
+    for options in (["--data-version", "mine"], ["--no-cache"]):
+        invoke("--local", "--dataset", folder, *options)
+    invoke("--local")
+    versions = [arguments.get("data_version") for _, arguments in runs]
+    assert len(set(versions[:2])) == 2
+    assert all(version.startswith("files ") for version in versions[:2])
+    assert versions[2:] == ["mine", versions[1], None]
     cached = [
         {
             task.caching_options.enable_cache
@@ -231,8 +262,7 @@ def test_what_may_have_changed_is_not_taken_from_the_cache(tmp_path, monkeypatch
         }
         for spec, _ in runs
     ]
-    assert cached == [{True}] + [{False}] * 4
-    assert runs[1][1] == {"dataset": "folder:photos"}
+    assert cached == [{True}, {True}, {True}, {False}, {True}]
     # One training after the other.
     assert ir.tasks(runs[0][0])["for-loop-1"].iterator_policy.parallelism_limit == 1
 

@@ -148,6 +148,17 @@ def test_running_again_returns_the_manifest_at_once_and_touches_nothing(tmp_path
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
 
 
+def test_another_version_of_the_data_is_another_data_set(tmp_path):
+    data = make_folder(tmp_path / "in")
+    manifest = prepare(data, tmp_path / "out", data_version="May")
+    assert manifest["options"]["data_version"] == "May"
+    assert prepare(data, tmp_path / "out", data_version="May") == manifest
+    with pytest.raises(FileExistsError, match="data_version"):
+        prepare(data, tmp_path / "out", data_version="June")
+    with pytest.raises(FileExistsError, match="data_version"):
+        prepare(data, tmp_path / "out")
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="already holds something"):

@@ -14,6 +14,7 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
     image_size: int = 0,
     seed: int = 0,
     on_error: str = "raise",
+    data_version: str = "",
 ):
     """Make a data set ready for training: split, and where asked for long-tailed and noisy.
 
@@ -34,6 +35,8 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
         seed: Seed of all draws, at least 0.
         on_error: What to do about images that cannot be used: raise an error that names them all,
             or skip them and list them in the manifest.
+        data_version: Any text. Caching takes what was prepared from the same inputs; give another
+            text when what data names has other content.
 
     Returns:
         dataset: TFDS directory with the splits train, validation and test, and manifest.json.
@@ -51,6 +54,7 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
         image_size=image_size or None,
         seed=seed,
         on_error=on_error,
+        data_version=data_version,
     )
     dataset.metadata.update(
         data=manifest["data"],
