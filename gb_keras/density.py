@@ -133,12 +133,20 @@ class BatchCounts(NamedTuple):
 
 
 def count_batch(
-    rows: tf.Tensor, bin_indices: tf.Tensor, included: tf.Tensor, num_rows: int, bins: int
+    rows: tf.Tensor,
+    bin_indices: tf.Tensor,
+    included: tf.Tensor,
+    num_rows: int,
+    bins: int,
+    each_logit: bool = False,
 ) -> BatchCounts:
     """Count the valid samples of a batch by row, by bin, and by both.
 
-    Costs three scatters of `batch_size` ones. It never materialises a one-hot tensor, and makes
-    no pass over the histogram to get its sums.
+    Where each logit is a sample, the samples are about as many as the cells: that costs one
+    scatter, and a pass over the histogram for its sums. Counting by bin, millions of samples
+    would queue at a few places, which takes a GPU longest of all. Else the samples are few and the
+    cells may be many: three scatters of `batch_size` ones, and no pass over the histogram. A
+    one-hot tensor is never materialised.
 
     Args:
         rows: Row of each sample, int32, any shape. Samples of negative rows are in no histogram.
@@ -146,6 +154,7 @@ def count_batch(
         included: 1 for samples that count, 0 for others, float32, same shape.
         num_rows: Number of rows.
         bins: Number of bins.
+        each_logit: Whether each logit is a sample. No row is negative then.
 
     Returns:
         The counts.
@@ -161,8 +170,13 @@ def count_batch(
         (array([0., 2.], dtype=float32), array([0., 0., 2.], dtype=float32))
     """
     cells = count(rows * bins + bin_indices, included, num_rows * bins)
+    histogram = tf.reshape(cells, [num_rows, bins])
+    if each_logit:
+        return BatchCounts(
+            histogram, tf.reduce_sum(histogram, axis=1), tf.reduce_sum(histogram, axis=0)
+        )
     return BatchCounts(
-        histogram=tf.reshape(cells, [num_rows, bins]),
+        histogram=histogram,
         rows=count(rows, included, num_rows),
         bins=count(bin_indices, included, bins),
     )

@@ -230,7 +230,14 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
         running_density, batch_density = statistic.update(
-            density.count_batch(rows, bins, tf.cast(valid, tf.float32), num_rows, self.bins),
+            density.count_batch(
+                rows,
+                bins,
+                tf.cast(valid, tf.float32),
+                num_rows,
+                self.bins,
+                each_logit=self.base.multi_label,
+            ),
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
         )

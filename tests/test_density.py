@@ -55,15 +55,19 @@ def test_a_norm_beyond_every_integer_falls_into_the_last_bin():
 
 
 @quick
-@hypothesis.given(st.data(), st.integers(1, 5), st.integers(1, 6), st.integers(0, 20))
-def test_counts_equal_numpy(data, num_rows, bins, samples):
+@hypothesis.given(
+    st.data(), st.integers(1, 5), st.integers(1, 6), st.integers(0, 20), st.booleans()
+)
+def test_counts_equal_numpy(data, num_rows, bins, samples, each_logit):
     draw = lambda low, high: data.draw(  # noqa: E731
         hnp.arrays(np.int32, samples, elements=st.integers(low, high))
     )
     rows, indices, included = draw(0, num_rows - 1), draw(0, bins - 1), draw(0, 1)
     expected = np.zeros((num_rows, bins))
     np.add.at(expected, (rows, indices), included)
-    counts = density.count_batch(rows, indices, included.astype(np.float32), num_rows, bins)
+    counts = density.count_batch(
+        rows, indices, included.astype(np.float32), num_rows, bins, each_logit
+    )
     np.testing.assert_array_equal(counts.histogram, expected)
     np.testing.assert_array_equal(counts.rows, expected.sum(axis=1))
     np.testing.assert_array_equal(counts.bins, expected.sum(axis=0))
