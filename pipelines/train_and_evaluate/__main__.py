@@ -255,14 +255,18 @@ def _flags(names: Iterable[str]) -> str:
 
 
 def _version(dataset: str) -> dict[str, str]:
-    """As `data_version` another text for each state of the files of a data set that has some."""
-    from gb_keras.data.catalogue import folder_of, full_name
+    """As `data_version` another text for each state of the files of a data set that has some.
 
-    folder = folder_of(full_name(dataset))
-    if folder is None:
+    Which names have a path, gb_keras knows, but with it TensorFlow would be loaded: seconds, and
+    lines on the terminal. So a path is what follows a colon, up to any options, and is there.
+    """
+    parts = dataset.partition("?")[0].split(":")
+    paths = (Path(":".join(parts[start:])).expanduser() for start in range(1, len(parts)))
+    root = next((path for path in paths if path.exists()), None)
+    if root is None:
         return {}
     state = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
+    for path in [root, *sorted(root.rglob("*"))]:
         if path.is_file():
             found = path.stat()
             state.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
