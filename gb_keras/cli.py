@@ -32,7 +32,27 @@ Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `pr
 Backbone = Annotated[
     str,
     typer.Option(
-        help="Model: small_cnn, resnet32, vgg16, inception_v3 or resnet50.", rich_help_panel=_METHOD
+        help="Model: small_cnn, resnet32, resnet18, resnet34, resnet18_v2 or resnet34_v2; one of "
+        "keras.applications, such as vgg16, inception_v3, resnet50_v2 or efficientnet_b0; or a "
+        "saved one, by its .keras file or the folder of a finished run.",
+        rich_help_panel=_METHOD,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights to start from: imagenet (downloaded by Keras) or a file of them, without "
+        "classifier. Default: random ones.",
+        show_default=False,
+        rich_help_panel=_METHOD,
+    ),
+]
+FreezeEpochs = Annotated[
+    int,
+    typer.Option(
+        help="Epochs at the start in which only the classifier learns.",
+        min=0,
+        rich_help_panel=_OPTIMIZATION,
     ),
 ]
 Epochs = Annotated[
@@ -231,8 +251,9 @@ def prepare(
 @app.command(
     epilog="Examples:\n\n"
     "gb-keras train --data digits-lt --output runs/balanced --epochs 30\n\n"
-    "gb-keras train --data photos-224 --output runs/vgg --backbone vgg16 --loss focal "
-    "--dtype-policy mixed_float16\n\n"
+    "gb-keras train --data photos-224 --output runs/vgg --backbone vgg16 --weights imagenet "
+    "--freeze-epochs 2 --dtype-policy mixed_float16\n\n"
+    "gb-keras train --data photos-2 --output runs/more-classes --backbone runs/vgg\n\n"
     "gb-keras train --data digits-lt --output runs/balanced --epochs 30 --resume"
 )
 def train(
@@ -240,6 +261,8 @@ def train(
     data: Data,
     output: Output,
     backbone: Backbone = "small_cnn",
+    weights: Weights = None,
+    freeze_epochs: FreezeEpochs = 0,
     loss: Annotated[
         str, typer.Option(help=f"Method: {_LOSSES}.", rich_help_panel=_METHOD)
     ] = "gradient_balanced",
@@ -277,6 +300,8 @@ def train(
             data,
             output,
             backbone=backbone,
+            weights=weights,
+            freeze_epochs=freeze_epochs,
             loss=loss,
             epochs=epochs,
             batch_size=batch_size,
@@ -370,6 +395,8 @@ def compare(
         typer.Option(help=f"With --data, repeatable: {_LOSSES}.", rich_help_panel=_METHOD),
     ] = None,
     backbone: Backbone = "small_cnn",
+    weights: Weights = None,
+    freeze_epochs: FreezeEpochs = 0,
     epochs: Epochs = 20,
     batch_size: BatchSize = 64,
     optimizer: Optimizer = "adam",
@@ -400,6 +427,8 @@ def compare(
                 output,
                 loss or [],
                 backbone=backbone,
+                weights=weights,
+                freeze_epochs=freeze_epochs,
                 epochs=epochs,
                 batch_size=batch_size,
                 optimizer=optimizer,

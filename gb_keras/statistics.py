@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gb_keras import density, trust
@@ -231,6 +232,46 @@ class GradientDensity(keras.layers.Layer):
         for name in _STATE_NAMES:
             if name != "noise_rate" or name in stored_names:
                 getattr(self, f"_{name}").assign(store[name][()])
+
+    def take_over(self, other: "GradientDensity", sources: Sequence[int | None]) -> None:
+        """Start from what another statistic knows, class by class.
+
+        Args:
+            other: The statistic to read, of the same bins and kind.
+            sources: For each class of this one its index in the other, or None for a class of
+                which nothing is known yet.
+
+        Raises:
+            ValueError: Other bins, or a single-label and a multi-label statistic.
+
+        Example:
+            >>> old, new = (GradientDensity(bins=1, momentum=0.9) for _ in range(2))
+            >>> old.build(2)
+            >>> _ = old.class_counts.assign([5.0, 7.0])
+            >>> new.take_over(old, [1, None, 0])
+            >>> new.class_counts.numpy()
+            array([7., 0., 5.], dtype=float32)
+        """
+        if (other.bins, other.multi_label) != (self.bins, self.multi_label):
+            raise ValueError(
+                f"Expected a statistic of bins={self.bins}, multi_label={self.multi_label}. "
+                f"Received one of bins={other.bins}, multi_label={other.multi_label}. Compile both "
+                "models with the same loss."
+            )
+        if not other.built:
+            return
+        if not self.built:
+            self.build(len(sources))
+        new = [index for index, source in enumerate(sources) if source is not None]
+        old = [source for source in sources if source is not None]
+        for name, axis in (("_histogram", -2), ("_class_counts", -1)):
+            variable = getattr(self, name)
+            values = np.zeros(variable.shape, "float32")
+            known = np.take(getattr(other, name).numpy(), old, axis)
+            np.moveaxis(values, axis, 0)[new] = np.moveaxis(known, axis, 0)
+            variable.assign(values)
+        for name in ("_num_updates", "_num_skipped", "_noise_rate"):
+            getattr(self, name).assign(getattr(other, name))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this layer."""

@@ -1,15 +1,41 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
 
+import gb_keras
 from gb_keras import backbones
+from gb_keras.backbones import saved
 
 
 def images(*shape):
     return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
 
 
-@pytest.mark.parametrize("name", backbones.names())
+# One of each architecture, the smallest; the others differ in numbers of layers and filters.
+BUILT = (
+    "small_cnn",
+    "resnet32",
+    "resnet18",
+    "resnet34_v2",
+    "vgg16",
+    "inception_v3",
+    "xception",
+    "resnet50",
+    "resnet50_v2",
+    "densenet121",
+    "mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "nasnet_mobile",
+    "efficientnet_b0",
+    "efficientnet_v2_b0",
+    "convnext_tiny",
+)
+
+
+@pytest.mark.parametrize("name", BUILT)
 def test_small_grey_images_give_logits_and_survive_saving(name, tmp_path):
     # Smaller than the least size of each backbone but small_cnn's own 8 x 8.
     model = backbones.build(name, (8, 8, 1), num_classes=5, seed=0)
@@ -18,25 +44,46 @@ def test_small_grey_images_give_logits_and_survive_saving(name, tmp_path):
     assert logits.shape == (2, 5)
     assert logits.dtype == "float32"
     assert model.input_shape == (None, 8, 8, 1)
+    # Where nobody says, it is not in training.
+    np.testing.assert_array_equal(model(x), logits)
+    np.testing.assert_array_equal(model(x, training=False), logits)
     # Logits, not probabilities.
     assert not np.allclose(np.sum(logits, axis=1), 1.0)
-    # Keras does not save the state of dropout's random numbers: a resumed training would go on
-    # with others. So no backbone may have any.
-    assert not [variable.path for variable in model.variables if "seed" in variable.path]
     model.save(tmp_path / "model.keras")
     restored = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(restored(x), logits)
 
 
+def applications():
+    """Functions of `keras.applications` that make a classifier, by name."""
+    return {
+        name: function
+        for name, function in vars(keras.applications).items()
+        if inspect.isfunction(function)
+    }
+
+
+def test_all_classifiers_of_keras_applications_have_a_name():
+    named = {
+        name: backbones.get(name).features.args[1].__name__
+        for name in backbones.names()
+        if backbones.get(name).has_weights
+    }
+    assert sorted(named.values()) == sorted(applications())
+    for name, function in named.items():
+        assert name.replace("_", "") == function.lower()
+
+
 @pytest.mark.parametrize(
-    ("name", "module"),
-    [
-        ("vgg16", keras.applications.vgg16),
-        ("inception_v3", keras.applications.inception_v3),
-        ("resnet50", keras.applications.resnet50),
-    ],
+    "name", [name for name in backbones.names() if backbones.get(name).has_weights]
 )
-def test_preprocessing_is_that_of_keras_applications(name, module):
+def test_preprocessing_is_that_of_keras_applications(name):
+    function = backbones.get(name).features.args[1]
+    # Some are defined in one module and have their preprocessing in another.
+    family = {"ResNet50V2": "resnet_v2", "ResNet101V2": "resnet_v2", "ResNet152V2": "resnet_v2"}
+    module = getattr(
+        keras.applications, family.get(function.__name__, function.__module__.split(".")[-1])
+    )
     x = images(2, 80, 80, 3)
     inputs = keras.Input((80, 80, 3))
     preprocess = keras.Model(inputs, backbones.get(name).preprocess(inputs))
@@ -58,6 +105,11 @@ def test_grey_is_repeated_to_rgb():
         ("resnet32", (28, 28), (32, 32)),
         ("resnet32", (16, 24), (32, 48)),
         ("resnet32", (32, 500), None),
+        ("resnet18", (16, 16), (32, 32)),
+        ("vgg19", (28, 28), (32, 32)),
+        ("xception", (71, 71), None),
+        ("xception", (32, 64), (71, 142)),
+        ("inception_v3", (50, 75), (75, 112)),
     ],
 )
 def test_images_below_the_least_size_are_enlarged_with_their_aspect(name, size, enlarged):
@@ -125,7 +177,7 @@ def test_normalized_classifier_is_bounded_and_survives_saving(tmp_path):
 
 
 def test_unknown_name_lists_the_names_and_the_nearest():
-    with pytest.raises(ValueError, match=r"small_cnn, resnet32.*Did you mean 'resnet50'"):
+    with pytest.raises(ValueError, match=r"small_cnn, resnet32.*Did you mean 'resnet50"):
         backbones.build("resnet5O", (32, 32, 3), 3)
 
 
@@ -141,3 +193,204 @@ def test_channels_and_classes_are_checked():
     with pytest.raises(ValueError, match="at least 2 classes"):
         backbones.build("small_cnn", (8, 8, 1), 1)
     assert backbones.build("small_cnn", (8, 8, 4), 3).input_shape == (None, 8, 8, 4)
+
+
+@pytest.mark.parametrize(("name", "default_size"), [("mobilenet", 224), ("efficientnet_b1", 240)])
+def test_default_size_is_that_of_keras(name, default_size):
+    assert applications()[backbones.get(name).features.args[1].__name__](
+        weights=None
+    ).input_shape == (None, default_size, default_size, 3)
+    assert backbones.get(name).default_size == default_size
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    # He et al. 2016, table 1, as torchvision counts them for 1,000 classes: 11.69 and 21.80
+    # million, of which the classifier has 0.513. The others normalise the stem's 64 channels twice
+    # and the projections' 128 + 256 + 512 not at all.
+    [("resnet18", 11.18), ("resnet34", 21.28), ("resnet18_v2", 11.17), ("resnet34_v2", 21.28)],
+)
+def test_basic_resnets_have_the_size_of_the_paper(name, millions):
+    model = backbones.build(name, (64, 64, 3), 10)
+    classifier = 512 * 10 + 10
+    trainable = sum(np.prod(v.shape) for v in model.trainable_variables) - classifier
+    assert round(trainable / 1e6, 2) == millions
+    convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
+    # All but the classifier and the three projections.
+    assert len(convolutions) - 3 == int(name[6:8]) - 1
+    assert model.get_layer(index=-2).input.shape[1:] == (2, 2, 512)
+
+
+class TestWeights:
+    def test_a_file_that_keras_has_written_is_loaded(self, tmp_path):
+        source = keras.applications.MobileNet(include_top=False, weights=None, pooling="avg")
+        source.save_weights(tmp_path / "mobilenet_notop.weights.h5")
+        model = backbones.build(
+            "mobilenet", (32, 32, 3), 4, weights=tmp_path / "mobilenet_notop.weights.h5"
+        )
+        x = images(2, 32, 32, 3)
+        features = keras.Model(model.input, model.get_layer("logits").input)
+        expected = source(keras.applications.mobilenet.preprocess_input(x.copy()))
+        np.testing.assert_allclose(features(x), expected, rtol=1e-4, atol=1e-5)
+
+    def test_weights_of_another_network_are_refused(self, tmp_path):
+        file = tmp_path / "vgg.weights.h5"
+        keras.applications.VGG16(include_top=False, weights=None).save_weights(file)
+        with pytest.raises(ValueError, match=r"weights of 'mobilenet'.*notop.*does not fit"):
+            backbones.build("mobilenet", (32, 32, 3), 4, weights=file)
+
+    def test_a_missing_file_is_said(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"'imagenet' or a file.*nowhere"):
+            backbones.build("vgg16", (32, 32, 3), 4, weights=tmp_path / "nowhere.h5")
+
+    @pytest.mark.parametrize("name", ["small_cnn", "resnet18"])
+    def test_networks_without_published_weights_take_none(self, name):
+        with pytest.raises(ValueError, match=f"no weights for '{name}'"):
+            backbones.build(name, (32, 32, 3), 4, weights="imagenet")
+
+    def test_without_a_network_the_error_names_the_file_to_bring(self, monkeypatch, tmp_path):
+        # A proxy that nobody answers at, and a folder of downloads that is empty.
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+        url = r"https://\S+/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+        with pytest.raises(ConnectionError, match=rf"download {url}, bring .*--weights FILE"):
+            backbones.build("vgg16", (32, 32, 3), 4, weights="imagenet")
+
+    @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_b0"])
+    def test_a_file_gives_what_keras_makes_of_the_download(self, name, monkeypatch, tmp_path):
+        function = backbones.get(name).features.args[1]
+        source = function(include_top=False, weights=None)
+        for layer in source.layers:
+            if isinstance(layer, keras.layers.Normalization) and layer.weights:
+                # What the published file has in it.
+                for variable, value in zip(
+                    layer.weights,
+                    ([0.485, 0.456, 0.406], [0.229**2, 0.224**2, 0.225**2], 0),
+                    strict=True,
+                ):
+                    variable.assign(value)
+        file = tmp_path / "notop.weights.h5"
+        source.save_weights(file)
+        monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *args, **kwargs: file)
+        x = images(2, 32, 32, 3)
+        downloaded, given = (
+            keras.Model(model.input, model.get_layer("logits").input)(x)
+            for model in (
+                backbones.build(name, (32, 32, 3), 4, weights=weights)
+                for weights in ("imagenet", file)
+            )
+        )
+        np.testing.assert_allclose(given, downloaded, rtol=1e-3, atol=1e-4)
+        plain = backbones.build(name, (32, 32, 3), 4)
+        assert not np.allclose(keras.Model(plain.input, plain.layers[-1].input)(x), given)
+
+
+class TestSavedModel:
+    def saved(self, folder, channels=1, size=8):
+        model = keras.Sequential(
+            [
+                keras.Input((size, size, channels)),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Flatten(),
+                keras.layers.Dense(5, activation="relu"),
+                keras.layers.Dense(3),
+                keras.layers.Softmax(),
+            ]
+        )
+        model.save(folder / "own.keras")
+        return model
+
+    def test_its_features_come_before_the_last_dense_layer(self, tmp_path):
+        source = self.saved(tmp_path)
+        model = backbones.build(tmp_path / "own.keras", (8, 8, 1), 4)
+        assert (model.name, model.output_shape) == ("own", (None, 4))
+        x = images(2, 8, 8, 1)
+        features = keras.Model(source.inputs[0], source.layers[2].output)(x)
+        logits = features @ model.get_layer("logits").kernel
+        np.testing.assert_allclose(model(x), logits, rtol=1e-5)
+
+    def test_two_models_of_one_file_share_nothing(self, tmp_path):
+        self.saved(tmp_path)
+        one, two = (backbones.build(tmp_path / "own.keras", (8, 8, 1), 4) for _ in range(2))
+        one.layers[1].weights[0].assign_add(1.0)
+        assert not np.allclose(one.layers[1].weights[0], two.layers[1].weights[0])
+
+    def test_images_come_to_its_size_and_colours(self, tmp_path):
+        self.saved(tmp_path, channels=3, size=16)
+        model = backbones.build(tmp_path / "own.keras", (10, 12, 1), 4)
+        assert model(images(2, 10, 12, 1)).shape == (2, 4)
+        assert model.get_layer("resize").output.shape[1:3] == (16, 16)
+
+    def test_what_cannot_be_a_backbone_is_refused(self, tmp_path):
+        self.saved(tmp_path)
+        with pytest.raises(ValueError, match="to have 1 channels"):
+            backbones.build(tmp_path / "own.keras", (8, 8, 3), 4)
+        with pytest.raises(FileNotFoundError, match=r"\.keras file, or the folder.*none\.keras"):
+            backbones.build(tmp_path / "none.keras", (8, 8, 3), 4)
+        with pytest.raises(FileNotFoundError, match=r"no '.*model\.keras'"):
+            backbones.build(tmp_path, (8, 8, 3), 4)
+        (tmp_path / "text.keras").write_text("no model")
+        with pytest.raises(ValueError, match="cannot be loaded"):
+            backbones.build(tmp_path / "text.keras", (8, 8, 3), 4)
+        flat = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+        flat.save(tmp_path / "flat.keras")
+        with pytest.raises(ValueError, match=r"last layer is Dense.*ending in Flatten"):
+            backbones.build(tmp_path / "flat.keras", (8, 8, 1), 4)
+        vector = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+        vector.save(tmp_path / "vector.keras")
+        with pytest.raises(ValueError, match=r"model of images.*\(None, 8\)"):
+            backbones.build(tmp_path / "vector.keras", (8, 8, 1), 4)
+
+
+def test_freezing_leaves_what_was_frozen_before():
+    model = backbones.build("small_cnn", (8, 8, 1), 3)
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    first.trainable = False
+    before = len(model.trainable_variables)
+    with backbones.freeze(model):
+        assert [each.path for each in model.trainable_variables] == ["logits/kernel", "logits/bias"]
+    assert len(model.trainable_variables) == before
+    assert not first.trainable
+
+
+def balanced_model(num_classes, bins=5):
+    model = backbones.build("small_cnn", (8, 8, 1), num_classes, seed=0)
+    model = gb_keras.GradientBalancedModel.from_model(model)
+    base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", gb_keras.GradientBalancedLoss(base, bins=bins))
+    return model
+
+
+class TestTransferOfClasses:
+    def test_known_classes_keep_weights_and_statistic(self):
+        trained, model = balanced_model(3), balanced_model(4)
+        x = images(20, 8, 8, 1)
+        trained.fit(x, np.arange(20) % 2, batch_size=4, verbose=0)
+        fresh = [each.numpy() for each in model.layers[-1].weights]
+        saved.transfer_classes(trained, model, [1, None, 0, None])
+        old, new = ([each.numpy() for each in one.layers[-1].weights] for one in (trained, model))
+        for a, b, untouched in zip(old, new, fresh, strict=True):
+            np.testing.assert_array_equal(b[..., [0, 2]], a[..., [1, 0]])
+            np.testing.assert_array_equal(b[..., [1, 3]], untouched[..., [1, 3]])
+        known, taken = trained.gradient_density, model.gradient_density
+        np.testing.assert_array_equal(taken.class_counts, [10, 0, 10, 0])
+        np.testing.assert_array_equal(taken.histogram[0], known.histogram[1])
+        np.testing.assert_array_equal(taken.histogram[1], np.zeros(5))
+        assert float(taken.num_updates) == 5.0
+        np.testing.assert_array_equal(taken.noise_rate, known.noise_rate)
+        # And it goes on from there.
+        model.fit(x, np.arange(20) % 4, batch_size=4, verbose=0)
+        np.testing.assert_array_equal(taken.class_counts, [15, 5, 15, 5])
+
+    def test_nothing_in_common_changes_nothing(self):
+        trained, model = balanced_model(3), balanced_model(4)
+        before = [each.numpy() for each in model.weights]
+        saved.transfer_classes(trained, model, [None] * 4)
+        for a, b in zip(before, model.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_statistics_of_other_bins_are_refused(self):
+        trained, model = balanced_model(3), balanced_model(3, bins=6)
+        trained.fit(images(4, 8, 8, 1), np.arange(4) % 3, verbose=0)
+        with pytest.raises(ValueError, match=r"bins=6.*bins=5.*same loss"):
+            saved.transfer_classes(trained, model, [0, 1, 2])

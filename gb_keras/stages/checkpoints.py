@@ -17,7 +17,7 @@ History = dict[str, list[float]]
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves weights, optimizer, loss and history after each epoch, and goes on from there.
+    """Saves weights, optimizer, loss, random state and history each epoch; goes on from there.
 
     Keras's `BackupAndRestore` writes weights and number of the epoch one after the other, without
     a history; a process killed in between goes on with weights of another epoch. Here all of an
@@ -36,6 +36,11 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.folder = self.run_dir / "checkpoints"
         self.history: History = {}
 
+    @property
+    def num_epochs(self) -> int:
+        """Number of finished epochs."""
+        return max(self._finished(), default=0)
+
     def restore(self, model: keras.Model) -> int:
         """Load the last finished epoch, if there is one, into a compiled model.
 
@@ -46,18 +51,21 @@ class EpochCheckpoint(keras.callbacks.Callback):
         # What a killed process left half-written, and nothing else.
         for partial in self.folder.glob(".epoch-*"):
             shutil.rmtree(partial)
-        epochs = self._finished()
-        if not epochs:
+        num_epochs = self.num_epochs
+        if not num_epochs:
             return 0
-        latest = self._path(epochs[-1])
+        latest = self._path(num_epochs)
         # The optimizer's state can only be loaded into variables that exist.
         model.optimizer.build(model.trainable_variables)
         model.load_weights(latest / "state.weights.h5")
         if isinstance(model.loss, OnlineLoss):
             model.loss.set_state(read_json(latest / "loss.json"))
+        random_state = read_json(latest / "random.json")
+        for variable, state in zip(_random_state(model), random_state, strict=True):
+            variable.assign(state)
         self.history = read_json(latest / "history.json")
         self._write_history()
-        return epochs[-1]
+        return num_epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Save the epoch, then forget the one before.
@@ -81,6 +89,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
             if isinstance(self.model.loss, OnlineLoss):
                 # What it has seen of the classes is no weight of the model.
                 write_json(partial / "loss.json", self.model.loss.get_state())
+            # Nor is what dropout will draw next, which Keras does not save.
+            random_state = [variable.numpy().tolist() for variable in _random_state(self.model)]
+            write_json(partial / "random.json", random_state)
             write_json(partial / "history.json", self.history)
         for older in self._finished()[:-1]:
             shutil.rmtree(self._path(older))
@@ -94,6 +105,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         return self.folder / f"epoch-{epoch:04d}"
 
     def _finished(self) -> list[int]:
+        if not self.folder.exists():
+            return []
         matches = (re.fullmatch(r"epoch-(\d+)", path.name) for path in self.folder.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
@@ -102,3 +115,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         table = pd.DataFrame(self.history)
         table.insert(0, "epoch", range(1, len(table) + 1))
         write_text(self.run_dir / "history.csv", table.to_csv(index=False))
+
+
+def _random_state(model: keras.Model) -> list[keras.Variable]:
+    """Where the layers of a model that draw random numbers are in their sequences."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]

@@ -1,5 +1,6 @@
 """Train a model on a prepared data set: a folder in, a run folder out."""
 
+import contextlib
 import math
 import os
 import platform
@@ -14,6 +15,7 @@ import rich
 import rich.table
 
 from gb_keras import backbones
+from gb_keras.backbones import saved
 from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.data import manifest as manifests
 from gb_keras.data.pipeline import load_split
@@ -36,7 +38,9 @@ def train(
     data_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
     *,
-    backbone: str = "small_cnn",
+    backbone: str | os.PathLike = "small_cnn",
+    weights: str | os.PathLike | None = None,
+    freeze_epochs: int = 0,
     loss: str = "gradient_balanced",
     epochs: int = 20,
     batch_size: int = 64,
@@ -65,7 +69,13 @@ def train(
     Args:
         data_dir: Folder that `prepare` wrote.
         output_dir: New folder for the run, or that of an unfinished run with `resume`.
-        backbone: Name of the model, see `gb_keras.backbones.build`.
+        backbone: Name of the model, or a saved one to go on from: a `.keras` file or the folder of
+            a finished run, see `gb_keras.backbones.build`. Of a run's folder the classes that
+            both data sets name alike keep what was learned of them, in the classifier and in the
+            gradient statistic; new ones start anew.
+        weights: None, `"imagenet"` or a file, see `gb_keras.backbones.build`.
+        freeze_epochs: Epochs at the start in which only the classifier learns, at a constant
+            learning rate; the schedule is that of the epochs after them. Below `epochs`.
         loss: Name of the method, see `gb_keras.stages.methods.method`.
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1.
@@ -92,7 +102,9 @@ def train(
 
     Raises:
         ValueError: An argument out of its range, or other options than the run to resume has.
-        FileNotFoundError: `data_dir` holds no prepared data set.
+        FileNotFoundError: `data_dir` holds no prepared data set, or there is no saved model or
+            file of weights where they were said to be.
+        ConnectionError: Weights could not be downloaded.
         FileExistsError: `output_dir` holds a finished run, an unfinished one (without `resume`),
             or something else.
         FloatingPointError: The loss has become infinite or not a number.
@@ -110,14 +122,15 @@ def train(
     method = methods.method(loss, config["train_class_counts"], epochs)
     logs = log_dir or run_dir / "logs"
     steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
-    model = _compiled_model(config, method, epochs * steps_per_epoch)
+    model = _new_model(config, method)
     checkpoint = EpochCheckpoint(run_dir)
-    observers = []
-    if method.observable:
-        observers.append(GradientBalanceTensorBoard(logs, class_names=config["classes"]))
-    first_epoch = checkpoint.restore(model)
-    if first_epoch < epochs:
+    first_epoch = checkpoint.num_epochs
+
+    def fit(start_epoch: int, end_epoch: int) -> None:
         size = tuple(config["input_shape"][:2])
+        observers = []
+        if method.observable:
+            observers.append(GradientBalanceTensorBoard(logs, class_names=config["classes"]))
         model.fit(
             load_split(
                 data_dir,
@@ -127,14 +140,14 @@ def train(
                 shuffle=True,
                 seed=seed,
                 repeat=True,
-                start_epoch=first_epoch,
+                start_epoch=start_epoch,
                 class_sampling=method.class_sampling,
             ),
             validation_data=load_split(
                 data_dir, "validation", batch_size=batch_size, image_size=size
             ),
-            epochs=epochs,
-            initial_epoch=first_epoch,
+            epochs=end_epoch,
+            initial_epoch=start_epoch,
             steps_per_epoch=steps_per_epoch,
             shuffle=False,  # The stream is shuffled already.
             class_weight=method.class_weight,
@@ -147,6 +160,22 @@ def train(
                 checkpoint,
             ],
         )
+
+    # The optimizer of a phase knows what learns in it, so each has its own.
+    started = False
+    for frozen, end_epoch in ((True, freeze_epochs), (False, epochs)):
+        if end_epoch == 0 or first_epoch > end_epoch:
+            continue
+        with backbones.freeze(model) if frozen else contextlib.nullcontext():
+            num_steps = 0 if frozen else (epochs - freeze_epochs) * steps_per_epoch
+            _compile(model, config, method, num_steps)
+            if not started and first_epoch:
+                checkpoint.restore(model)
+            elif not started:
+                _transfer(model, config, verbose)
+            started = True
+            if checkpoint.num_epochs < end_epoch:
+                fit(checkpoint.num_epochs, end_epoch)
     # Read back from the logs, which hold the epochs before an interruption, too.
     write_json(run_dir / "gradient_density.json", density_over_steps(logs))
     _save(model, run_dir / "model.keras")
@@ -164,7 +193,8 @@ def _check(arguments: Mapping[str, Any]) -> None:
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
-    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("image_size", 1)):
+    leasts = {"epochs": 1, "batch_size": 1, "seed": 0, "image_size": 1, "freeze_epochs": 0}
+    for name, least in leasts.items():
         value = arguments[name]
         if name == "image_size" and value is None:
             continue
@@ -172,6 +202,11 @@ def _check(arguments: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"Expected {name} to be an integer of at least {least}. Received: {name}={value!r}."
             )
+    if arguments["freeze_epochs"] >= arguments["epochs"]:
+        raise ValueError(
+            "Expected freeze_epochs to be less than epochs, the number of all epochs. Received: "
+            f"freeze_epochs={arguments['freeze_epochs']!r}, epochs={arguments['epochs']!r}."
+        )
     rate = arguments["learning_rate"]
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
         raise ValueError(
@@ -193,7 +228,7 @@ def _config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[s
     elif None in size:
         size = [backbones.get(arguments["backbone"]).default_size] * 2
     config = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
-    for name in ("data_dir", "log_dir"):
+    for name in ("data_dir", "log_dir", "backbone", "weights"):
         config[name] = None if config[name] is None else os.fspath(config[name])
     return {
         "format": 1,
@@ -243,10 +278,8 @@ def _open_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
         )
 
 
-def _compiled_model(
-    config: Mapping[str, Any], method: methods.Method, num_steps: int
-) -> keras.Model:
-    """A new model of the run's configuration, ready for `fit`."""
+def _new_model(config: Mapping[str, Any], method: methods.Method) -> keras.Model:
+    """A new model of the run's configuration, not compiled."""
     with dtype_policy(config["dtype_policy"]):
         model = backbones.build(
             config["backbone"],
@@ -254,12 +287,29 @@ def _compiled_model(
             config["num_classes"],
             seed=config["seed"],
             logit_scale=method.logit_scale,
+            weights=config["weights"],
         )
-        if method.balanced:
-            model = GradientBalancedModel.from_model(model)
+        return GradientBalancedModel.from_model(model) if method.balanced else model
+
+
+def _compile(
+    model: keras.Model, config: Mapping[str, Any], method: methods.Method, num_steps: int
+) -> None:
+    """Make a model ready for `fit`; what its statistic has seen already, it keeps.
+
+    Args:
+        model: The model; of a frozen one the classifier alone will learn.
+        config: The run's configuration.
+        method: The run's method.
+        num_steps: Steps of the learning rate schedule; 0 for a constant rate.
+    """
+    learning_rate = config["learning_rate"]
+    if num_steps:
         learning_rate = optimizers.learning_rate_schedule(
-            config["schedule"], config["learning_rate"], num_steps
+            config["schedule"], learning_rate, num_steps
         )
+    seen = getattr(model, "gradient_density", None)
+    with dtype_policy(config["dtype_policy"]):
         optimizer = optimizers.make_optimizer(config["optimizer"], learning_rate)
         if config["dtype_policy"] == "mixed_float16":
             # Keras would do it by itself, but then could load the model only where this policy is
@@ -274,7 +324,22 @@ def _compiled_model(
             ],
             jit_compile=config["jit_compile"],
         )
-    return model
+    if seen is not None:
+        model.gradient_density.take_over(seen, range(config["num_classes"]))
+
+
+def _transfer(model: keras.Model, config: Mapping[str, Any], verbose: str | int) -> None:
+    """Take over the classes of an earlier run, where the backbone is one."""
+    file = saved.model_file(config["backbone"])
+    if file is None or not file.with_name("config.json").exists():
+        return
+    earlier = read_json(file.with_name("config.json"))
+    known = {name: index for index, name in enumerate(earlier["classes"])}
+    sources = [known.get(name) for name in config["classes"]]
+    saved.transfer_classes(saved.load(file, compiled=True), model, sources)
+    if verbose:
+        num_known = sum(source is not None for source in sources)
+        rich.print(f"{num_known} of {len(sources)} classes are known to {config['backbone']}.")
 
 
 def _save(model: keras.Model, path: Path) -> None:

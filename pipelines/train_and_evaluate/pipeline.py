@@ -64,6 +64,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         losses: list[str] = ["cross_entropy", "gradient_balanced"],  # noqa: B006  KFP copies it.
         baseline: str = "",
         backbone: str = "small_cnn",
+        weights: str = "",
+        freeze_epochs: int = 0,
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: str = "adam",
@@ -99,7 +101,12 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, ghm_c
                 or gradient_balanced.
             baseline: The loss to compare with. Empty is cross_entropy, else the first.
-            backbone: small_cnn, resnet32, vgg16, inception_v3 or resnet50.
+            backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
+                keras.applications; or a path to a .keras file or an earlier run, mounted in the
+                pod.
+            weights: imagenet (downloaded by Keras) or a mounted file of weights without
+                classifier; empty for random ones.
+            freeze_epochs: Epochs at the start in which only the classifier learns.
             epochs: Passes over the training split, at least 1.
             batch_size: Images in a step of training, and at a time in evaluation, at least 1.
             optimizer: adam, adamw or sgd (with momentum 0.9).
@@ -132,6 +139,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
             trained = train_model(
                 dataset=prepared.outputs["dataset"],
                 backbone=backbone,
+                weights=weights,
+                freeze_epochs=freeze_epochs,
                 loss=loss,
                 epochs=epochs,
                 batch_size=batch_size,

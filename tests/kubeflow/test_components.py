@@ -44,7 +44,12 @@ STAGES = {
 # Arguments of the stages that are artifacts here. A task always resumes, if there is what.
 ARTIFACTS = {"data_dir", "run_dir", "evaluation_dirs", "output_dir", "log_dir", "resume"}
 # What KFP's local runner, which fails on None, and its parameters, which have one type, ask for.
-DEFAULTS = {"image_size": {None: 0}, "baseline": {None: ""}, "verbose": {"auto": 2}}
+DEFAULTS = {
+    "image_size": {None: 0},
+    "weights": {None: ""},
+    "baseline": {None: ""},
+    "verbose": {"auto": 2},
+}
 TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE", "bool": "BOOLEAN"}
 
 by_name = pytest.mark.parametrize("component", FOLDERS, ids=lambda each: each.name)

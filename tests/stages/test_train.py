@@ -16,6 +16,7 @@ from PIL import Image
 from gb_keras.baselines import OnlineLoss
 from gb_keras.data.pipeline import load_split
 from gb_keras.stages import checkpoints, methods
+from gb_keras.stages.evaluate import evaluate
 from gb_keras.stages.prepare import prepare
 from gb_keras.stages.train import train
 
@@ -306,13 +307,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_p
     with pytest.raises(FloatingPointError, match=r"epoch 1: .*loss=(nan|inf).*learning_rate"):
         train(digits, tmp_path / "run", optimizer="sgd", learning_rate=1e38, epochs=3, verbose=0)
     assert not (tmp_path / "run" / "model.keras").exists()
-    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backbone": "resnet23"}, "Did you mean 'resnet32'"),
+        ({"backbone": "resnet32x"}, "Did you mean 'resnet32'"),
         ({"loss": "crossentropy"}, "Did you mean 'cross_entropy'"),
         ({"optimizer": "adamn"}, "optimizer to be one of adam, adamw, sgd"),
         ({"schedule": "linear"}, "schedule to be one of constant, cosine, step"),
@@ -321,6 +322,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_p
         ({"epochs": True}, "epochs to be an integer"),
         ({"batch_size": 1.5}, "batch_size to be an integer"),
         ({"seed": -1}, "seed to be an integer of at least 0"),
+        ({"freeze_epochs": -1}, "freeze_epochs to be an integer of at least 0"),
+        ({"freeze_epochs": 20}, "freeze_epochs to be less than epochs"),
         ({"image_size": 0}, "image_size to be an integer of at least 1"),
         ({"learning_rate": 0.0}, "learning_rate to be a finite number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate"),
@@ -338,3 +341,122 @@ def test_missing_data_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="gb-keras prepare"):
         train(tmp_path / "no-data", tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "inception_v3", "resnet50"])
+def test_large_backbones_from_images_to_an_exported_model(digits, tmp_path, backbone):
+    run_dir = tmp_path / "run"
+    train(digits, run_dir, backbone=backbone, epochs=1, batch_size=32, verbose=0)
+    evaluate(run_dir, digits, tmp_path / "evaluation")
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["metrics"]
+    assert 0 <= metrics["balanced_accuracy"] <= 1
+    model = keras.models.load_model(run_dir / "model.keras")
+    assert np.sum(model.gradient_density.class_counts) > 0
+    model.export(tmp_path / "exported", verbose=False)
+    x = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1)).astype("float32")
+    exported = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(exported.serve(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+def train_until(monkeypatch, last_epoch, *args, **options):
+    """Train, and be interrupted after an epoch."""
+
+    class Stop(checkpoints.EpochCheckpoint):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            if epoch + 1 == last_epoch:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_stage, "EpochCheckpoint", Stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(*args, **options)
+
+
+FROZEN = {"epochs": 3, "freeze_epochs": 1, "batch_size": 64, "seed": 1, "verbose": 0}
+
+
+class TestFreezing:
+    def test_features_stay_while_the_classifier_learns(self, digits, tmp_path, monkeypatch):
+        weights = {}
+
+        class Keep(checkpoints.EpochCheckpoint):
+            def on_train_begin(self, logs=None):
+                weights.setdefault("start", self.model.get_weights())
+
+            def on_epoch_end(self, epoch, logs=None):
+                super().on_epoch_end(epoch, logs)
+                weights[epoch] = self.model.get_weights()
+
+        monkeypatch.setattr(train_stage, "EpochCheckpoint", Keep)
+        train(digits, tmp_path / "run", **FROZEN)
+        same = [np.array_equal(a, b) for a, b in zip(weights["start"], weights[0], strict=True)]
+        assert same == [True] * (len(same) - 2) + [False, False]
+        assert not any(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+        # The statistic has seen every epoch.
+        model = keras.models.load_model(tmp_path / "run" / "model.keras")
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        counts = np.multiply(config["train_class_counts"], 3)
+        np.testing.assert_array_equal(model.gradient_density.class_counts, counts)
+        assert all(variable.trainable for variable in model.trainable_variables)
+        assert len(model.trainable_variables) > 2
+
+    @pytest.mark.parametrize("stopped_after", [1, 2])
+    @pytest.mark.parametrize("loss", ["gradient_balanced", "seesaw", "ldam_drw"])
+    def test_resumed_ends_as_uninterrupted(
+        self, digits, tmp_path, monkeypatch, stopped_after, loss
+    ):
+        options = {**FROZEN, "loss": loss}
+        train(digits, tmp_path / "whole", **options)
+
+        train_until(monkeypatch, stopped_after, digits, tmp_path / "stopped", **options)
+        train(digits, tmp_path / "stopped", **options, resume=True)
+        assert_same_result(tmp_path / "whole", tmp_path / "stopped", with_density=False)
+
+
+def test_dropout_goes_on_with_its_random_numbers(digits, tmp_path, monkeypatch):
+    own = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5, seed=3),
+            keras.layers.Dense(4),
+        ]
+    )
+    own.save(tmp_path / "own.keras")
+    options = {"backbone": tmp_path / "own.keras", "epochs": 2, "batch_size": 64, "verbose": 0}
+    train(digits, tmp_path / "whole", **options)
+    train_until(monkeypatch, 1, digits, tmp_path / "stopped", **options)
+    train(digits, tmp_path / "stopped", **options, resume=True)
+    assert_same_result(tmp_path / "whole", tmp_path / "stopped", with_density=False)
+
+
+def test_an_earlier_run_goes_on_with_more_classes(run, tmp_path, capsys):
+    """From ten digits to three of them, in another order, and a new class."""
+    earlier, _ = run
+    rng = np.random.default_rng(0)
+    for name in ("zero", "7", "2", "5"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(12):
+            image = Image.fromarray(rng.integers(0, 255, (8, 8), "uint8"))
+            image.save(tmp_path / "images" / name / f"{index}.png")
+    prepare(f"folder:{tmp_path / 'images'}", tmp_path / "data")
+    config = json.loads((earlier / "config.json").read_text())
+    options = {"backbone": earlier, "epochs": 1, "learning_rate": 1e-30, "verbose": 2}
+    train(tmp_path / "data", tmp_path / "run", **options)
+    assert "3 of 4 classes are known" in capsys.readouterr().out
+    old, new = (
+        keras.models.load_model(folder / "model.keras") for folder in (earlier, tmp_path / "run")
+    )
+    classes = json.loads((tmp_path / "run" / "config.json").read_text())["classes"]
+    for index, name in enumerate(classes):
+        if name == "zero":
+            continue
+        source = config["classes"].index(name)
+        np.testing.assert_allclose(
+            new.get_layer("logits").kernel[:, index], old.get_layer("logits").kernel[:, source]
+        )
+        seen = new.gradient_density.class_counts[index] - old.gradient_density.class_counts[source]
+        assert 0 < seen <= 12
+    assert 0 < new.gradient_density.class_counts[classes.index("zero")] <= 12
+    assert new.gradient_density.num_updates > old.gradient_density.num_updates

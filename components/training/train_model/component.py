@@ -10,6 +10,8 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     metrics: dsl.Output[dsl.Metrics],
     logs: dsl.Output[dsl.Artifact],
     backbone: str = "small_cnn",
+    weights: str = "",
+    freeze_epochs: int = 0,
     loss: str = "gradient_balanced",
     epochs: int = 20,
     batch_size: int = 64,
@@ -26,7 +28,11 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
 
     Args:
         dataset: What prepare_data made.
-        backbone: small_cnn, resnet32, vgg16, inception_v3 or resnet50.
+        backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
+            keras.applications; or a path to a .keras file or an earlier run, mounted in the pod.
+        weights: imagenet (downloaded by Keras) or a mounted file of weights without
+            classifier; empty for random ones.
+        freeze_epochs: Epochs at the start in which only the classifier learns.
         loss: cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy,
             focal, class_balanced, square_root_resampling, logit_adjustment, ldam_drw,
             equalization_v2, seesaw, ghm_c or gradient_balanced.
@@ -54,6 +60,8 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
 
     options = {
         "backbone": backbone,
+        "weights": weights or None,
+        "freeze_epochs": freeze_epochs,
         "loss": loss,
         "epochs": epochs,
         "batch_size": batch_size,
