@@ -157,7 +157,8 @@ def prepare(
         str,
         typer.Option(
             help="digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME/CONFIG, folder:PATH (with a "
-            "folder for each class), tfds-dir:PATH or open-images:boxes:PATH[?OPTIONS]."
+            "folder for each class), csv:PATH[?OPTIONS], parquet:PATH[?OPTIONS], "
+            "huggingface-dir:PATH, tfds-dir:PATH or open-images:boxes:PATH[?OPTIONS]."
         ),
     ],
     output: Output,

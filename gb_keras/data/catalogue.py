@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from gb_keras.data import source_options, table_source
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.folder_source import FolderSource
 from gb_keras.data.glyph_source import glyphs, glyphs_cjk
@@ -22,6 +23,9 @@ _PREFIXES = {
     "tfds": "NAME[/CONFIG]",
     "folder": "PATH",
     "tfds-dir": "PATH",
+    "csv": "PATH[?OPTIONS]",
+    "parquet": "PATH[?OPTIONS]",
+    "huggingface-dir": "PATH[?label=COLUMN]",
     "open-images": "boxes:PATH[?OPTIONS]",
 }
 
@@ -32,7 +36,8 @@ def known_names() -> list[str]:
     Example:
         >>> known_names()
         ['digits', 'mnist5k', 'glyphs', 'glyphs-cjk', 'tfds:NAME[/CONFIG]', 'folder:PATH',
-         'tfds-dir:PATH', 'open-images:boxes:PATH[?OPTIONS]']
+         'tfds-dir:PATH', 'csv:PATH[?OPTIONS]', 'parquet:PATH[?OPTIONS]',
+         'huggingface-dir:PATH[?label=COLUMN]', 'open-images:boxes:PATH[?OPTIONS]']
     """
     return [*_PLAIN, *(f"{prefix}:{what}" for prefix, what in _PREFIXES.items())]
 
@@ -65,6 +70,11 @@ def full_name(data: str) -> str:
         )
     if _PREFIXES[prefix] == "PATH":
         return f"{prefix}:{Path(argument).expanduser().resolve()}"
+    if prefix in ("csv", "parquet"):
+        return f"{prefix}:{table_source.full_argument(argument)}"
+    if prefix == "huggingface-dir":
+        folder, columns = source_options.parse(argument, ("label",))
+        return f"{prefix}:{source_options.join(folder, columns)}"
     if prefix == "open-images":
         kind, _, path = argument.partition(":")
         if kind != "boxes" or not path:
@@ -89,6 +99,8 @@ def folder_of(name: str) -> str | None:
     prefix, _, argument = name.partition(":")
     if prefix in ("folder", "tfds-dir"):
         return argument
+    if prefix == "huggingface-dir":
+        return argument.partition("?")[0]
     if prefix == "open-images":
         return str(options.parse(argument.partition(":")[2])[0])
     return None
@@ -118,6 +130,10 @@ def open_source(data: str) -> Source:
     prefix, _, argument = name.partition(":")
     if prefix == "folder":
         return FolderSource(argument)
+    if prefix in ("csv", "parquet"):
+        return table_source.open_table(prefix, argument)
+    if prefix == "huggingface-dir":
+        return table_source.open_huggingface(argument)
     if prefix == "open-images":
         return OpenImagesBoxes(argument.partition(":")[2])
     # Only these two need TensorFlow.

@@ -15,7 +15,7 @@ EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What operating systems and people leave beside pictures; hidden files are ignored too.
 _JUNK_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 _JUNK_STEMS = {"readme", "license", "licence"}
-_FOLDERS_OF_SPLIT = {
+FOLDERS_OF_SPLIT = {
     "train": ("train",),
     "validation": ("validation", "val"),
     "test": ("test",),
@@ -65,10 +65,10 @@ class FolderSource:
         for path in _sorted_files(root):
             if path.suffix.lower() in EXTENSIONS:
                 reason = "wrongly placed: an image outside the class folders"
-                yield Example(self._id(path), -1, functools.partial(_refuse, reason))
+                yield Example(self._id(path), -1, functools.partial(refuse, reason))
         for label, name in enumerate(self.classes):
             for path in _walk(root / name):
-                yield Example(self._id(path), label, functools.partial(_load, path))
+                yield Example(self._id(path), label, functools.partial(load_file, path))
 
     def _id(self, path: Path) -> str:
         # File names are bytes; those that are no UTF-8 still need a name that can be written.
@@ -95,7 +95,7 @@ class FolderSource:
 def _split_folders(path: Path) -> dict[str, Path]:
     """The folder of each split; the whole folder is `"train"` where there are none."""
     folders = {folder.name: folder for folder in _subfolders(path)}
-    known = {name for names in _FOLDERS_OF_SPLIT.values() for name in names}
+    known = {name for names in FOLDERS_OF_SPLIT.values() for name in names}
     # A class may be called "train": only folders that hold class folders are splits.
     splits = {name for name, folder in folders.items() if name in known and _subfolders(folder)}
     if not splits:
@@ -109,7 +109,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
         )
     return {
         split: folders[name]
-        for split, names in _FOLDERS_OF_SPLIT.items()
+        for split, names in FOLDERS_OF_SPLIT.items()
         for name in names
         if name in splits
     }
@@ -147,7 +147,12 @@ def _walk(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[Path]:
         yield from _walk(subfolder, (*parents, real))
 
 
-def _load(path: Path) -> np.ndarray:
+def load_file(path: Path) -> np.ndarray:
+    """The image of a file, uint8 `(height, width, 3)`.
+
+    Raises:
+        UnreadableImageError: No image, by its name or content, or a file that cannot be read.
+    """
     if path.suffix.lower() not in EXTENSIONS:
         raise UnreadableImageError(
             f"wrongly named: {path.suffix or 'no'} extension, expected one of "
@@ -163,5 +168,6 @@ def _load(path: Path) -> np.ndarray:
     return decode_image(data)
 
 
-def _refuse(reason: str) -> np.ndarray:
+def refuse(reason: str) -> np.ndarray:
+    """Load nothing, for a reason; what `Example.load` does for what is known to be wrong."""
     raise UnreadableImageError(reason)

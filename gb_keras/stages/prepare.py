@@ -48,7 +48,8 @@ def prepare(
 
     Args:
         data: `digits`, `mnist5k`, `glyphs`, `glyphs-cjk`, `tfds:NAME[/CONFIG]`, `folder:PATH`,
-            `tfds-dir:PATH` or `open-images:boxes:PATH`.
+            `csv:PATH`, `parquet:PATH`, `huggingface-dir:PATH`, `tfds-dir:PATH` or
+            `open-images:boxes:PATH`.
         output_dir: A new or empty folder. If it already holds a data set made with the very
             same arguments, nothing is done (and the source is not read again).
         long_tail_factor: Largest over smallest class of the training split, at least 1.

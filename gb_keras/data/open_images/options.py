@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote
 
+from gb_keras.data import source_options
 from gb_keras.data.open_images.layout import FLAGS
 from gb_keras.names import require_name
 
@@ -42,19 +43,9 @@ def parse(argument: str) -> tuple[Path, BoxOptions]:
         >>> parse("/data/../open?drop=group_of&min_size=32")
         (PosixPath('/open'), BoxOptions(classes=(), drop=('group_of',), min_size=32))
     """
-    path, mark, query = argument.partition("?")
-    known = [field.name for field in fields(BoxOptions)]
-    try:
-        given = parse_qsl(query, strict_parsing=True, keep_blank_values=True) if mark else []
-    except ValueError as error:
-        raise ValueError(
-            f"Expected options as ?{known[0]}=...&{known[1]}=... behind the path. Received: "
-            f"{argument!r} ({error})."
-        ) from error
-    for name, _ in given:
-        require_name("option", name, known)
-    return Path(path).expanduser().resolve(), BoxOptions(
-        **{name: _READ[name](value) for name, value in given}  # type: ignore[arg-type]
+    path, given = source_options.parse(argument, [field.name for field in fields(BoxOptions)])
+    return path, BoxOptions(
+        **{name: _READ[name](value) for name, value in given.items()}  # type: ignore[arg-type]
     )
 
 
@@ -71,8 +62,7 @@ def full_argument(argument: str) -> str:
         "drop": ",".join(options.drop),
         "min_size": str(options.min_size) if options.min_size > 1 else "",
     }
-    query = urlencode({name: value for name, value in given.items() if value}, safe=",%")
-    return f"{path}?{query}" if query else str(path)
+    return source_options.join(path, given, safe=",%")
 
 
 def _classes(text: str) -> tuple[str, ...]:
