@@ -114,7 +114,7 @@ def train(
     manifest = manifests.read_manifest(data_dir)
     config = _config(arguments, manifest)
     run_dir = Path(output_dir)
-    _open_run(run_dir, config, resume)
+    _check_run(run_dir, config, resume)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
 
@@ -123,6 +123,9 @@ def train(
     logs = log_dir or run_dir / "logs"
     steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
     model = _new_model(config, method)
+    # Only now: a run whose weights could not be had has not begun.
+    if not (run_dir / "config.json").exists():
+        write_json(run_dir / "config.json", config)
     checkpoint = EpochCheckpoint(run_dir)
     first_epoch = checkpoint.num_epochs
 
@@ -247,8 +250,8 @@ def _config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[s
     }
 
 
-def _open_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
-    """Start a run's folder, or see that its unfinished run is the one to resume."""
+def _check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
+    """See that a run's folder is new, or that its unfinished run is the one to resume."""
     if (run_dir / "model.keras").exists():
         raise FileExistsError(
             f"Expected a new folder, or one with an unfinished run. Received: {str(run_dir)!r}, "
@@ -257,7 +260,6 @@ def _open_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
     config_file = run_dir / "config.json"
     if not config_file.exists():
         require_empty(run_dir)
-        write_json(config_file, config)
         return
     if not resume:
         raise FileExistsError(

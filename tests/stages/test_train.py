@@ -460,3 +460,15 @@ def test_an_earlier_run_goes_on_with_more_classes(run, tmp_path, capsys):
         assert 0 < seen <= 12
     assert 0 < new.gradient_density.class_counts[classes.index("zero")] <= 12
     assert new.gradient_density.num_updates > old.gradient_density.num_updates
+
+
+def test_a_run_without_its_weights_has_not_begun(digits, tmp_path):
+    options = {"backbone": "mobilenet", "epochs": 1, "verbose": 0}
+    with pytest.raises(FileNotFoundError, match="'imagenet' or a file"):
+        train(digits, tmp_path / "run", **options, weights=tmp_path / "none.weights.h5")
+    assert not (tmp_path / "run").exists()
+    source = keras.applications.MobileNet(include_top=False, weights=None)
+    source.save_weights(tmp_path / "notop.weights.h5")
+    train(digits, tmp_path / "run", **options, weights=tmp_path / "notop.weights.h5")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["weights"] == str(tmp_path / "notop.weights.h5")
