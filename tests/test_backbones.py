@@ -177,7 +177,7 @@ def test_normalized_classifier_is_bounded_and_survives_saving(tmp_path):
 
 
 def test_unknown_name_lists_the_names_and_the_nearest():
-    with pytest.raises(ValueError, match=r"small_cnn, resnet32.*Did you mean 'resnet50"):
+    with pytest.raises(ValueError, match=r"small_cnn, resnet32.*Did you mean 'resnet50'"):
         backbones.build("resnet5O", (32, 32, 3), 3)
 
 

@@ -11,6 +11,8 @@ import keras
 from keras import layers
 
 from gb_keras.backbones.backbone import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
     Backbone,
     as_it_is,
     to_centred_bgr,
@@ -140,7 +142,6 @@ def _as_efficientnet_was_trained(x: keras.KerasTensor) -> keras.KerasTensor:
     Keras divides by another root of the deviation where it downloads the weights itself, because
     they were trained so, and forgets it where they come from a file.
     """
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    scale = [1 / math.sqrt(each) for each in deviation]
-    offset = [255.0 * each * (1 - by) for each, by in zip(mean, scale, strict=True)]
+    scale = [1 / math.sqrt(each) for each in IMAGENET_DEVIATION]
+    offset = [255.0 * each * (1 - by) for each, by in zip(IMAGENET_MEAN, scale, strict=True)]
     return layers.Rescaling(scale, offset=offset, dtype="float32", name="rescale_as_trained")(x)

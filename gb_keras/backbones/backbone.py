@@ -6,6 +6,10 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
+# Of the RGB values in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
@@ -45,10 +49,9 @@ def to_minus_one_to_one(x: keras.KerasTensor) -> keras.KerasTensor:
 
 def to_standard_rgb(x: keras.KerasTensor) -> keras.KerasTensor:
     """RGB values of ImageNet's mean and deviation, the `"torch"` mode of `keras.applications`."""
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return layers.Rescaling(
-        [1 / (255.0 * each) for each in deviation],
-        offset=[-each / by for each, by in zip(mean, deviation, strict=True)],
+        [1 / (255.0 * each) for each in IMAGENET_DEVIATION],
+        offset=[-each / by for each, by in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)],
         dtype="float32",
         name="preprocess",
     )(x)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from gb_keras.data import source_options, table_source
+from gb_keras.data import table_source
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.folder_source import FolderSource
 from gb_keras.data.glyph_source import glyphs, glyphs_cjk
@@ -70,11 +70,8 @@ def full_name(data: str) -> str:
         )
     if _PREFIXES[prefix] == "PATH":
         return f"{prefix}:{Path(argument).expanduser().resolve()}"
-    if prefix in ("csv", "parquet"):
-        return f"{prefix}:{table_source.full_argument(argument)}"
-    if prefix == "huggingface-dir":
-        folder, columns = source_options.parse(argument, ("label",))
-        return f"{prefix}:{source_options.join(folder, columns)}"
+    if prefix in table_source.OPTIONS:
+        return table_source.full_name(prefix, argument)
     if prefix == "open-images":
         kind, _, path = argument.partition(":")
         if kind != "boxes" or not path:

@@ -11,7 +11,12 @@ from gb_keras.data import source_options
 from gb_keras.data.folder_source import FOLDERS_OF_SPLIT, FolderSource, load_file, refuse
 from gb_keras.data.source import SPLITS, Example, Source
 
-OPTIONS = ("path", "label", "split", "group", "root")
+# Options of each kind of table, in the order of a full name.
+OPTIONS = {
+    "csv": ("path", "label", "split", "group", "root"),
+    "parquet": ("path", "label", "split", "group", "root"),
+    "huggingface-dir": ("label",),
+}
 # What people call the columns, where no option says.
 _PATH_NAMES = ("path", "file_name", "filename", "image")
 _LABEL_NAMES = ("label", "class")
@@ -89,17 +94,24 @@ class TableSource:
                 yield Example(name, labels[row.label], load, row.group)
 
 
-def full_argument(argument: str) -> str:
-    """The argument with its paths absolute and its options in order.
+def full_name(kind: str, argument: str) -> str:
+    """The name of a table with its paths absolute and its options in order.
 
     Example:
-        >>> full_argument("/data/../table.csv?root=/pictures/&label=species")
-        '/table.csv?label=species&root=/pictures'
+        >>> full_name("csv", "/data/../table.csv?root=/pictures/&label=species")
+        'csv:/table.csv?label=species&root=/pictures'
     """
-    path, options = source_options.parse(argument, OPTIONS)
+    path, options = _parse(kind, argument)
+    ordered = {name: options.get(name, "") for name in OPTIONS[kind]}
+    return f"{kind}:{source_options.join(path, ordered, safe='/')}"
+
+
+def _parse(kind: str, argument: str) -> tuple[Path, dict[str, str]]:
+    """Path and options of a table, both paths absolute."""
+    path, options = source_options.parse(argument, OPTIONS[kind])
     if "root" in options:
         options["root"] = str(Path(options["root"]).expanduser().resolve())
-    return source_options.join(path, {name: options.get(name, "") for name in OPTIONS}, safe="/")
+    return path, options
 
 
 def open_table(kind: str, argument: str) -> Source:
@@ -124,9 +136,9 @@ def open_table(kind: str, argument: str) -> Source:
         >>> open_table("csv", f"{file}?label=species").classes
         ('robin', 'wren')
     """
-    path, options = source_options.parse(argument, OPTIONS)
-    root = Path(options.get("root", path.parent)).expanduser()
-    return TableSource(f"{kind}:{full_argument(argument)}", _rows(path, root, options))
+    path, options = _parse(kind, argument)
+    root = Path(options.get("root", path.parent))
+    return TableSource(full_name(kind, argument), _rows(path, root, options))
 
 
 def open_huggingface(argument: str) -> Source:
@@ -144,10 +156,10 @@ def open_huggingface(argument: str) -> Source:
         FileNotFoundError: There is no such folder.
         ValueError: Neither layout, a table that cannot be read, or no such column.
     """
-    path, options = source_options.parse(argument, ("label",))
+    path, options = _parse("huggingface-dir", argument)
     if not path.is_dir():
         raise FileNotFoundError(f"Expected a folder. Received: {str(path)!r}, which is none.")
-    name = f"huggingface-dir:{source_options.join(path, options)}"
+    name = full_name("huggingface-dir", argument)
     folders = {
         split: path / folder
         for split, names in FOLDERS_OF_SPLIT.items()

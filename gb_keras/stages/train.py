@@ -172,9 +172,7 @@ def train(
         with backbones.freeze(model) if frozen else contextlib.nullcontext():
             num_steps = 0 if frozen else (epochs - freeze_epochs) * steps_per_epoch
             _compile(model, config, method, num_steps)
-            if not started and first_epoch:
-                checkpoint.restore(model)
-            elif not started:
+            if not started and not checkpoint.restore(model):
                 _transfer(model, config, verbose)
             started = True
             if checkpoint.num_epochs < end_epoch:
