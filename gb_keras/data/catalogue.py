@@ -10,6 +10,7 @@ from gb_keras.data.folder_source import FolderSource
 from gb_keras.data.glyph_source import glyphs, glyphs_cjk
 from gb_keras.data.open_images import options
 from gb_keras.data.open_images.boxes import OpenImagesBoxes
+from gb_keras.data.open_images.labels import OpenImagesLabels
 from gb_keras.data.source import Source
 
 # Prefixed names take an argument after the colon.
@@ -26,7 +27,11 @@ _PREFIXES = {
     "csv": "PATH[?OPTIONS]",
     "parquet": "PATH[?OPTIONS]",
     "huggingface-dir": "PATH[?label=COLUMN]",
-    "open-images": "boxes:PATH[?OPTIONS]",
+    "open-images": "boxes|labels:PATH[?OPTIONS]",
+}
+_OPEN_IMAGES: dict[str, tuple[Callable[[str], Source], type]] = {
+    "boxes": (OpenImagesBoxes, options.BoxOptions),
+    "labels": (OpenImagesLabels, options.LabelOptions),
 }
 
 
@@ -37,7 +42,7 @@ def known_names() -> list[str]:
         >>> known_names()
         ['digits', 'mnist5k', 'glyphs', 'glyphs-cjk', 'tfds:NAME[/CONFIG]', 'folder:PATH',
          'tfds-dir:PATH', 'csv:PATH[?OPTIONS]', 'parquet:PATH[?OPTIONS]',
-         'huggingface-dir:PATH[?label=COLUMN]', 'open-images:boxes:PATH[?OPTIONS]']
+         'huggingface-dir:PATH[?label=COLUMN]', 'open-images:boxes|labels:PATH[?OPTIONS]']
     """
     return [*_PLAIN, *(f"{prefix}:{what}" for prefix, what in _PREFIXES.items())]
 
@@ -74,12 +79,12 @@ def full_name(data: str) -> str:
         return table_source.full_name(prefix, argument)
     if prefix == "open-images":
         kind, _, path = argument.partition(":")
-        if kind != "boxes" or not path:
+        if kind not in _OPEN_IMAGES or not path:
             raise ValueError(
-                "Expected open-images:boxes:PATH, the folder of an Open Images download. "
-                f"Received: {data!r}."
+                "Expected open-images:boxes:PATH or open-images:labels:PATH, with the folder of an "
+                f"Open Images download. Received: {data!r}."
             )
-        return f"{prefix}:{kind}:{options.full_argument(path)}"
+        return f"{prefix}:{kind}:{options.full_argument(path, _OPEN_IMAGES[kind][1])}"
     return data
 
 
@@ -99,7 +104,8 @@ def folder_of(name: str) -> str | None:
     if prefix == "huggingface-dir":
         return argument.partition("?")[0]
     if prefix == "open-images":
-        return str(options.parse(argument.partition(":")[2])[0])
+        kind, _, path = argument.partition(":")
+        return str(options.parse(path, _OPEN_IMAGES[kind][1])[0])
     return None
 
 
@@ -132,7 +138,8 @@ def open_source(data: str) -> Source:
     if prefix == "huggingface-dir":
         return table_source.open_huggingface(argument)
     if prefix == "open-images":
-        return OpenImagesBoxes(argument.partition(":")[2])
+        kind, _, path = argument.partition(":")
+        return _OPEN_IMAGES[kind][0](path)
     # Only these two need TensorFlow.
     from gb_keras.data import tfds_source
 

@@ -32,7 +32,8 @@ def read_manifest(data_dir: str | os.PathLike) -> dict[str, Any]:
 
     Returns:
         The manifest: `format, data, options, classes, image_shape, splits, skipped,
-        num_labels_changed, checksums, versions`; of data sets drawn from fonts `made_of`, the
+        num_labels_changed, checksums, versions`; `multi_label` where images have any number of
+        labels; of data sets drawn from fonts `made_of`, the
         SHA-256 of each font file; of those whose files list more than counts `left_out`, by split
         how much of it was left out or changed, by the reason.
 

@@ -16,6 +16,8 @@ __all__ = ["load_split", "read_manifest"]
 # The shuffle buffer holds encoded images; whole small and middle-sized sets fit in it.
 _SHUFFLE_BYTES = 256 * 2**20
 _MIN_SHUFFLE_EXAMPLES = 1024
+# Classes that an image shows, and those that it is known not to show.
+_LABEL_LISTS = ("labels", "absent_labels")
 
 
 def load_split(
@@ -50,7 +52,7 @@ def load_split(
 
     Args:
         data_dir: A data set made by `prepare`, or any TFDS directory with the features `image`
-            and `label`.
+            and `label`, or `image` and `labels`.
         split: `"train"`, `"validation"` or `"test"`.
         batch_size: Examples a batch (over all replicas), at least 1.
         image_size: `(height, width)` in pixels to resize to (bilinear, antialiased, the aspect
@@ -67,7 +69,9 @@ def load_split(
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, channels)` in
-        [0, 255], and int64 `(batch,)`.
+        [0, 255], and int64 `(batch,)`. Labels of a multi-label data set are float32 0 or 1,
+        `(batch, num_classes)`; where some of them are unknown, batches are `(images, labels,
+        weights)`, with a weight of 1 for each label that is known and 0 for the others.
 
     Raises:
         FileNotFoundError: `data_dir` holds no data set.
@@ -92,9 +96,10 @@ def load_split(
         )
     builder = open_directory(data_dir)
     features = builder.info.features
-    if not {"image", "label"} <= set(features):
+    kept = {name for name in ("image", "label", *_LABEL_LISTS) if name in features}
+    if "image" not in kept or not {"label", "labels"} & kept:
         raise ValueError(
-            "Expected a data set with the features 'image' and 'label'. Received: "
+            "Expected a data set with the features 'image' and 'label' or 'labels'. Received: "
             f"{sorted(features)} in {str(data_dir)!r}. Prepare it with `gb-keras prepare` first."
         )
     if split not in builder.info.splits:
@@ -107,11 +112,16 @@ def load_split(
             "holds images of several sizes. Pass image_size=(height, width)."
         )
 
-    def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         image = tf.cast(features["image"].decode_example(record["image"]), tf.float32)
         if image_size is not None:
             image = tf.image.resize(image, image_size, antialias=True)
-        return _with_channels(image, channels), record["label"]
+        image = _with_channels(image, channels)
+        if "labels" not in kept:
+            return image, record["label"]
+        num_classes = features["labels"].feature.num_classes
+        flags = [_flags(record[name], num_classes) for name in _LABEL_LISTS if name in kept]
+        return image, *flags[:1], *(flags[0] + absent for absent in flags[1:])
 
     def batches(examples: tf.data.Dataset) -> tf.data.Dataset:
         decoded = examples.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -121,7 +131,7 @@ def load_split(
         split=split,
         shuffle_files=False,
         decoders=tfds.decode.PartialDecoding(
-            {"image": True, "label": True}, decoders={"image": tfds.decode.SkipDecoding()}
+            dict.fromkeys(kept, True), decoders={"image": tfds.decode.SkipDecoding()}
         ),
         # A cache would end up inside the per-epoch function below and be filled in vain.
         read_config=tfds.ReadConfig(try_autocache=False),
@@ -191,6 +201,12 @@ def _with_channels(image: tf.Tensor, channels: int | None) -> tf.Tensor:
     if channels is None or image.shape[-1] == channels:
         return image
     return tf.image.grayscale_to_rgb(image) if channels == 3 else tf.image.rgb_to_grayscale(image)
+
+
+def _flags(indices: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """1.0 at these classes and 0.0 at the others, `(num_classes,)`."""
+    ones = tf.ones(tf.shape(indices), tf.float32)
+    return tf.tensor_scatter_nd_update(tf.zeros([num_classes]), indices[:, tf.newaxis], ones)
 
 
 def _check_arguments(

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse.csgraph
 
 from gb_keras.data.group_splits import grouped_split
+from gb_keras.data.label_set import LabelSet
+from gb_keras.data.multi_label_views import long_tail_of_sets, noisy_label_sets
 from gb_keras.data.scan import Record
 from gb_keras.data.source import SPLITS
 from gb_keras.data.splits import stratified_split
@@ -18,13 +21,13 @@ class Plan:
     """The outcome of `plan_splits`.
 
     Attributes:
-        labels: By split, the label to store for each example, by example id.
+        labels: By split, the label (or label set) to store for each example, by example id.
         dropped: `{"file": id, "reason": text}` for each example left out because the same
             image is in a split that the source keeps for testing.
         num_labels_changed: Training labels that label noise has changed.
     """
 
-    labels: dict[str, dict[str, int]]
+    labels: dict[str, dict[str, int | LabelSet]]
     dropped: list[dict[str, str]]
     num_labels_changed: int
 
@@ -49,8 +52,9 @@ def plan_splits(
     Args:
         records: The readable examples.
         classes: Class names.
-        long_tail_factor: See `long_tail_counts`; the tail follows the class index.
-        label_noise: See `noisy_labels`.
+        long_tail_factor: See `long_tail_counts`, or `long_tail_of_sets` for label sets; the tail
+            follows the class index.
+        label_noise: See `noisy_labels`, or `noisy_label_sets`.
         validation_fraction: Share of the source's `train` for validation, if it has none.
         test_fraction: Share of the source's `train` for testing, if it has none.
         seed: Seed of all draws. The splits do not depend on the long tail or the noise.
@@ -68,23 +72,62 @@ def plan_splits(
     drawn = {name: share for name, share in fractions.items() if not of_split[name]}
     pool = of_split["train"]
     _require_samples(pool, classes, num_parts=1 + len(drawn))
-    split = grouped_split if any(record.group for record in pool) else stratified_split
-    parts = split(_labels(pool), _groups(pool), drawn, split_seed)
+    parts = _parts(pool, len(classes), drawn, split_seed)
     for name in drawn:
         of_split[name] = [pool[index] for index in parts[name]]
 
     train = [pool[index] for index in parts["rest"]]
-    tail = long_tail_indices(_labels(train), len(classes), long_tail_factor, tail_seed)
+    long_tail = long_tail_of_sets if _has_sets(records) else long_tail_indices
+    tail = long_tail(_labels(train), len(classes), long_tail_factor, tail_seed)
     of_split["train"] = train = [train[index] for index in tail]
-    noisy = noisy_labels(_labels(train), len(classes), label_noise, noise_seed)
+    noisy, num_changed = _noisy(_labels(train), len(classes), label_noise, noise_seed)
     _check_disjoint(of_split)
     planned = {name: {record.id: record.label for record in of_split[name]} for name in SPLITS}
-    planned["train"] = dict(zip(planned["train"], noisy.tolist(), strict=True))
-    return Plan(planned, dropped, int((noisy != _labels(train)).sum()))
+    planned["train"] = dict(zip(planned["train"], noisy, strict=True))
+    return Plan(planned, dropped, num_changed)
 
 
-def _labels(records: Sequence[Record]) -> np.ndarray:
-    return np.array([record.label for record in records], dtype=np.int64)
+def _has_sets(records: Sequence[Record]) -> bool:
+    return any(isinstance(record.label, LabelSet) for record in records)
+
+
+def _labels(records: Sequence[Record]) -> Any:
+    """Class indices as an array, or label sets as a list."""
+    labels = [record.label for record in records]
+    return labels if _has_sets(records) else np.array(labels, dtype=np.int64)
+
+
+def _noisy(labels: Any, num_classes: int, fraction: float, seed: int) -> tuple[list, int]:
+    if isinstance(labels, list):
+        return noisy_label_sets(labels, num_classes, fraction, seed)
+    noisy = noisy_labels(labels, num_classes, fraction, seed)
+    return noisy.tolist(), int((noisy != labels).sum())
+
+
+def _parts(
+    pool: Sequence[Record], num_classes: int, fractions: dict[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Positions in the pool by part, see `stratified_split`."""
+    owners, labels = _shown(pool, num_classes)
+    several = _has_sets(pool) or any(record.group for record in pool)
+    split = grouped_split if several else stratified_split
+    parts = split(labels, _groups(pool)[owners], fractions, seed)
+    return {name: np.unique(owners[positions]) for name, positions in parts.items()}
+
+
+def _shown(records: Sequence[Record], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Position and class of all that records show; one that shows none is of a class of its own."""
+    pairs = [
+        (position, index)
+        for position, record in enumerate(records)
+        for index in (
+            record.label.present or (num_classes,)
+            if isinstance(record.label, LabelSet)
+            else (record.label,)
+        )
+    ]
+    owners, labels = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return owners, labels
 
 
 def _groups(records: Sequence[Record]) -> np.ndarray:
@@ -127,14 +170,14 @@ def _without_leaks(records: Sequence[Record]) -> tuple[list[Record], list[dict[s
 
 def _require_samples(pool: Sequence[Record], classes: Sequence[str], num_parts: int) -> None:
     """Every class needs one image of its own for each split that is drawn from the pool."""
-    if any(record.group for record in pool):
-        counts = np.zeros(len(classes), dtype=int)
-        labels, groups = _labels(pool), _groups(pool)
-        np.add.at(counts, np.unique(np.stack([groups, labels]), axis=1)[1], 1)
+    if _has_sets(pool) or any(record.group for record in pool):
+        owners, labels = _shown(pool, len(classes))
+        pairs = np.unique(np.stack([_groups(pool)[owners], labels]), axis=1)
+        counts = np.bincount(pairs[1], minlength=len(classes))[: len(classes)]
     else:
         owner: dict[bytes, int] = {}
         for record in pool:
-            owner.setdefault(record.fingerprint, record.label)
+            owner.setdefault(record.fingerprint, cast(int, record.label))
         counts = np.bincount(list(owner.values()), minlength=len(classes))
     too_few = {classes[i]: int(n) for i, n in enumerate(counts) if n < num_parts}
     if too_few:

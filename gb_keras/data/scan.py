@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gb_keras.data.images import UnreadableImageError, fingerprint, is_grey, resize_image
+from gb_keras.data.label_set import LabelSet
 from gb_keras.data.source import Example, Source
 
 
@@ -15,14 +16,14 @@ class Record:
     Attributes:
         id: The example's unique name.
         split: The source's split that it came from.
-        label: Class index.
+        label: Class index, or label set.
         fingerprint: Hash of the pixels as they will be stored.
         group: As of the example.
     """
 
     id: str
     split: str
-    label: int
+    label: int | LabelSet
     fingerprint: bytes
     group: str | None = None
 

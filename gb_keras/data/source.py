@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from gb_keras.data.label_set import LabelSet
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -15,14 +17,14 @@ class Example:
 
     Attributes:
         id: Unique name within the source: a path, or a position.
-        label: Class index.
+        label: Class index; the label set of a multi-label data set.
         load: Returns the image, uint8 `(height, width, 3)`, or raises `UnreadableImageError`.
         group: Name of what it is a part of, within the source, or None: examples of one group,
             crops of one photograph for instance, must not be in two splits.
     """
 
     id: str
-    label: int
+    label: int | LabelSet
     load: Callable[[], np.ndarray]
     group: str | None = None
 
@@ -48,6 +50,7 @@ class Source(Protocol):
         classes: Class names; a label is an index into them.
         splits: Those of `SPLITS` that the source comes with, always with `"train"`.
 
+    A source whose images have any number of labels has `multi_label`, True.
     A source that is made of files which the reader of its manifest cannot see also has
     `made_of`, the SHA-256 of each by its name. One that does not count all that its files list has
     `left_out`, by split how many there were of each reason, once a split was read.
@@ -60,3 +63,8 @@ class Source(Protocol):
     def examples(self, split: str) -> Iterator[Example]:
         """Every example of a split, in the same order at each call."""
         ...
+
+
+def is_multi_label(source: Source) -> bool:
+    """Whether the images of a source have any number of labels instead of one each."""
+    return getattr(source, "multi_label", False)

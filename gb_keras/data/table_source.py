@@ -2,96 +2,114 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-import pandas as pd
+import numpy as np
 
 from gb_keras.data import source_options
 from gb_keras.data.folder_source import FOLDERS_OF_SPLIT, FolderSource, load_file, refuse
+from gb_keras.data.label_set import LabelSet, presence_counts
 from gb_keras.data.source import SPLITS, Example, Source
+from gb_keras.data.table_rows import Row, read_rows
 
 # Options of each kind of table, in the order of a full name.
 OPTIONS = {
-    "csv": ("path", "label", "split", "group", "root"),
-    "parquet": ("path", "label", "split", "group", "root"),
+    "csv": ("path", "label", "labels", "split", "group", "root"),
+    "parquet": ("path", "label", "labels", "split", "group", "root"),
     "huggingface-dir": ("label",),
 }
-# What people call the columns, where no option says.
-_PATH_NAMES = ("path", "file_name", "filename", "image")
-_LABEL_NAMES = ("label", "class")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of a table.
-
-    Attributes:
-        place: Where it stands, for people.
-        path: The image's file, as the table has it; empty if it has none.
-        root: Folder that a relative `path` starts from.
-        label: Name of the class; empty if the table has none.
-        split: One of `SPLITS`.
-        group: Name of what must not be in two splits, or None.
-    """
-
-    place: str
-    path: str
-    root: Path
-    label: str
-    split: str
-    group: str | None
-
-
 class TableSource:
-    """Images that a table lists, with a label each.
+    """Images that a table lists, with a label each, or with a column for each label.
 
     Classes are the labels of the training rows, sorted; labels that are all whole numbers are
-    sorted as numbers. A row without path or label, and a file that another row has listed before,
-    are reported when they are loaded, as are files that are missing or broken.
+    sorted as numbers. Of labels with a column each they are those that a training row shows, in
+    the order of the columns. A row without path or label, and a file that another row has listed
+    before, are reported when they are loaded, as are files that are missing or broken.
 
     Args:
         name: The name that opens it again.
         rows: The rows of all splits.
+        names: Names of the labels, where each has a column; else none.
+
+    Attributes:
+        multi_label: Whether each label has a column.
+        left_out: Under `"train"`, how many columns no training row shows.
 
     Raises:
         ValueError: Fewer than two classes in training, or others elsewhere.
     """
 
-    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+    def __init__(self, name: str, rows: Sequence[Row], names: Sequence[str] = ()) -> None:
         self.name = name
         self._rows = rows
         self.splits = tuple(split for split in SPLITS if any(row.split == split for row in rows))
-        self.classes = _sorted_classes({row.label for row in rows if row.split == "train"} - {""})
+        self.multi_label = bool(names)
+        self.left_out: dict[str, dict[str, int]] = {}
+        self._labels: list[int | LabelSet | None]
+        if names:
+            self.classes, self._labels = _of_columns(rows, names)
+            if num_left := len(names) - len(self.classes):
+                self.left_out["train"] = {"labels that no training row shows": num_left}
+        else:
+            self.classes, self._labels = _of_names(name, rows)
         if len(self.classes) < 2:
             raise ValueError(
                 "Expected rows of at least 2 classes to train with. Received: "
                 f"{list(self.classes)} in {name!r}."
             )
-        strange = {row.label for row in rows} - {"", *self.classes}
-        if strange:
-            raise ValueError(
-                "Expected the labels of all splits to be among those of 'train'. Received also: "
-                f"{sorted(strange)} in {name!r}."
-            )
 
     def examples(self, split: str) -> Iterator[Example]:
         """Every row of a split, in the order of the table."""
-        labels = {name: label for label, name in enumerate(self.classes)}
         first: dict[Path, Row] = {}
-        for row in self._rows:
+        for row, label in zip(self._rows, self._labels, strict=True):
             file = row.root / row.path
             before = first.setdefault(file, row) if row.path else row
             if row.split != split:
                 continue
             name = row.path if row is before and row.path else f"{row.path} ({row.place})".strip()
-            if reason := _problem(row, before):
-                load = functools.partial(refuse, f"{row.place}: {reason}")
+            reason = _problem(row, before)
+            if label is None or reason:
+                load = functools.partial(refuse, f"{row.place}: {reason or 'no label'}")
                 yield Example(name, -1, load)
             else:
                 load = functools.partial(load_file, file)
-                yield Example(name, labels[row.label], load, row.group)
+                yield Example(name, label, load, row.group)
+
+
+def _of_names(
+    name: str, rows: Sequence[Row]
+) -> tuple[tuple[str, ...], list[int | LabelSet | None]]:
+    """Classes, and the label of each row, None where there is none."""
+    classes = _sorted_classes({str(row.label) for row in rows if row.split == "train"} - {""})
+    strange = {row.label for row in rows} - {"", *classes}
+    if strange and len(classes) > 1:
+        raise ValueError(
+            "Expected the labels of all splits to be among those of 'train'. Received also: "
+            f"{sorted(map(str, strange))} in {name!r}."
+        )
+    labels = {name: label for label, name in enumerate(classes)}
+    return classes, [labels.get(str(row.label)) for row in rows]
+
+
+def _of_columns(
+    rows: Sequence[Row], names: Sequence[str]
+) -> tuple[tuple[str, ...], list[int | LabelSet | None]]:
+    """Classes, and the label set of each row, None where nothing of it is known."""
+    sets = [cast(LabelSet, row.label) for row in rows]
+    trained = [label for row, label in zip(rows, sets, strict=True) if row.split == "train"]
+    counts = presence_counts(trained, len(names))
+    new = {int(old): label for label, old in enumerate(np.flatnonzero(counts))}
+    labels: list[int | LabelSet | None] = []
+    for each in sets:
+        present = tuple(new[old] for old in each.present if old in new)
+        absent = each.absent and tuple(new[old] for old in each.absent if old in new)
+        known = present or absent or absent is None
+        labels.append(LabelSet(present, absent) if known else None)
+    return tuple(names[old] for old in new), labels
 
 
 def full_name(kind: str, argument: str) -> str:
@@ -103,7 +121,7 @@ def full_name(kind: str, argument: str) -> str:
     """
     path, options = _parse(kind, argument)
     ordered = {name: options.get(name, "") for name in OPTIONS[kind]}
-    return f"{kind}:{source_options.join(path, ordered, safe='/')}"
+    return f"{kind}:{source_options.join(path, ordered, safe='/,*')}"
 
 
 def _parse(kind: str, argument: str) -> tuple[Path, dict[str, str]]:
@@ -120,7 +138,9 @@ def open_table(kind: str, argument: str) -> Source:
     Args:
         kind: `"csv"` or `"parquet"`.
         argument: Its path, and behind a `?` the names of its columns: `path` (of the image; else
-            `path`, `file_name`, `filename` or `image`), `label` (else `label` or `class`), `split`
+            `path`, `file_name`, `filename` or `image`), `label` (else `label` or `class`), or
+            `labels` (multi-label: a column for each, `a,b,c`, or `*` for all that have no other
+            use; 1 is present, 0 absent, empty or -1 unknown), `split`
             (train, validation or test; else none: all rows are of one split), `group` (rows of one
             group stay in one split); and `root`, the folder that paths start from (else the
             table's own).
@@ -138,7 +158,7 @@ def open_table(kind: str, argument: str) -> Source:
     """
     path, options = _parse(kind, argument)
     root = Path(options.get("root", path.parent))
-    return TableSource(full_name(kind, argument), _rows(path, root, options))
+    return TableSource(full_name(kind, argument), *read_rows(path, root, options))
 
 
 def open_huggingface(argument: str) -> Source:
@@ -183,7 +203,7 @@ def open_huggingface(argument: str) -> Source:
         row
         for split, table in tables.items()
         if table is not None
-        for row in _rows(table, table.parent, columns, split)
+        for row in read_rows(table, table.parent, columns, split)[0]
     ]
     return TableSource(name, rows)
 
@@ -192,96 +212,10 @@ def _metadata(folder: Path) -> Path | None:
     return next((folder / name for name in _METADATA if (folder / name).is_file()), None)
 
 
-def _rows(path: Path, root: Path, options: dict[str, str], split: str = "train") -> list[Row]:
-    """The rows of a table; of `split`, where it has no column that says."""
-    table = _read(path)
-    columns = {
-        "path": _column(table, path, "path", options, _PATH_NAMES),
-        "label": _column(table, path, "label", options, _LABEL_NAMES),
-    }
-    for name in ("split", "group"):
-        if name in options:
-            columns[name] = _column(table, path, name, options, ())
-    values = {name: [_text(each) for each in table[column]] for name, column in columns.items()}
-    splits = [_SPLIT_OF.get(each.lower(), each.lower()) for each in values.get("split", [])]
-    if strange := sorted(set(splits) - set(SPLITS)):
-        raise ValueError(
-            f"Expected the column {columns['split']!r} to hold {', '.join(SPLITS)}. Received: "
-            f"{strange} in {str(path)!r}."
-        )
-    return [
-        Row(
-            place=f"row {index + 1} of {path.name}",
-            path=values["path"][index],
-            root=root,
-            label=values["label"][index],
-            split=splits[index] if splits else split,
-            group=values["group"][index] or None if "group" in values else None,
-        )
-        for index in range(len(table))
-    ]
-
-
-_SPLIT_OF = {"val": "validation", "valid": "validation", "training": "train", "testing": "test"}
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a table. Received: {str(path)!r}, which is "
-            f"{'no file' if path.exists() else 'not there'}."
-        )
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix.lower() == ".jsonl":
-            return pd.read_json(path, lines=True, dtype=False)
-        return pd.read_csv(
-            path,
-            sep="\t" if path.suffix.lower() == ".tsv" else ",",
-            dtype=str,
-            # A class may be called "NA" or "null".
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, OSError) as error:
-        raise ValueError(
-            "Expected a CSV file in UTF-8, a Parquet file (.parquet) or JSON lines (.jsonl). "
-            f"Received: {str(path)!r}, which cannot be read: {error}"
-        ) from error
-
-
-def _column(
-    table: pd.DataFrame, path: Path, name: str, options: dict[str, str], usual: Sequence[str]
-) -> str:
-    """The column of a table that holds what `name` says."""
-    candidates = [options[name]] if name in options else usual
-    found = next((each for each in candidates if each in table.columns), None)
-    if found is None:
-        raise ValueError(
-            f"Expected a column {' or '.join(map(repr, candidates))} with the {name} of each image "
-            f"in {str(path)!r}. Received the columns {list(table.columns)}. Say which it is: "
-            f"...?{name}=COLUMN."
-        )
-    return found
-
-
-def _text(value: object) -> str:
-    """A cell as text, empty if nothing is in it."""
-    if value is None or value != value:
-        return ""
-    # A column of whole numbers with holes in it comes as decimal numbers.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
-
-
 def _problem(row: Row, before: Row) -> str:
     """Why a row cannot be used, whatever is in its file."""
     if not row.path:
         return "no path"
-    if not row.label:
-        return "no label"
     if row is before:
         return ""
     same = "the same" if (row.label, row.split) == (before.label, before.split) else "another"

@@ -10,28 +10,40 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from gb_keras.data.images import UnreadableImageError, decode_image
+from gb_keras.data.label_set import LabelSet
 from gb_keras.data.source import SPLITS, Example
 from gb_keras.data.tfds_directory import no_protobuf_warnings, open_directory
 
+# What `prepare` writes beside `labels`, where some are unknown.
+_ABSENT = "absent_labels"
+
 
 class TfdsSource:
-    """A TFDS data set with one image and one class label per example.
+    """A TFDS data set with an image per example, and one class label or a sequence of them.
 
     The splits `train`, `validation` and `test` are taken where they exist; others are left.
+
+    What `prepare` writes of multi-label data is read with its unknown labels; in other sequences of
+    labels all that are not listed are absent.
 
     Args:
         name: The name that opens the source again.
         builder: A prepared TFDS builder.
 
+    Attributes:
+        multi_label: Whether an example has a sequence of labels.
+
     Raises:
-        ValueError: The data set has no `train` split, or is no single-label image data set.
+        ValueError: The data set has no `train` split, or is no such image data set.
     """
 
     def __init__(self, name: str, builder: tfds.core.DatasetBuilder) -> None:
         self.name = name
         self._builder = builder
-        self._image, self._label = _image_and_label(name, builder.info)
-        self.classes = tuple(builder.info.features[self._label].names)
+        self._image, self._labels = _image_and_labels(name, builder.info)
+        feature = builder.info.features[self._labels[0]]
+        self.multi_label = _is_list(feature)
+        self.classes = tuple((feature.feature if self.multi_label else feature).names)
         self.splits = tuple(split for split in SPLITS if split in builder.info.splits)
         if "train" not in self.splits:
             raise ValueError(
@@ -45,17 +57,18 @@ class TfdsSource:
             split=split,
             shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(
-                {self._image: True, self._label: True},
+                dict.fromkeys((self._image, *self._labels), True),
                 decoders={self._image: tfds.decode.SkipDecoding()},
             ),
             read_config=tfds.ReadConfig(add_tfds_id=True, try_autocache=False),
         )
         # A batch costs TensorFlow as much time as a single record does.
-        for batch in dataset.batch(64).as_numpy_iterator():
-            columns = (batch["tfds_id"], batch[self._label], batch[self._image])
-            for name, label, image in zip(*columns, strict=True):
-                load = functools.partial(_load, image, int(label), len(self.classes))
-                yield Example(name.decode(), int(label), load)
+        for batch in dataset.ragged_batch(64).as_numpy_iterator():
+            columns = [batch[name] for name in ("tfds_id", self._image, *self._labels)]
+            for name, image, *labels in zip(*columns, strict=True):
+                label = _label_set(*labels) if self.multi_label else int(labels[0])
+                load = functools.partial(_load, image, label, len(self.classes))
+                yield Example(name.decode(), label, load)
 
 
 def open_tfds(name: str) -> TfdsSource:
@@ -102,8 +115,8 @@ def _download(name: str, builder: tfds.core.DatasetBuilder) -> None:
         ) from error
 
 
-def _image_and_label(name: str, info: Any) -> tuple[str, str]:
-    """The keys of the image and of its class, or an error that says what the data set is."""
+def _image_and_labels(name: str, info: Any) -> tuple[str, list[str]]:
+    """The keys of the image and of its label or labels; an error says what the data set is."""
     features = info.features
     if not isinstance(features, tfds.features.FeaturesDict):
         features = {}
@@ -117,9 +130,16 @@ def _image_and_label(name: str, info: Any) -> tuple[str, str]:
         images, labels = [keys[0]], [keys[1]]
     image = "image" if "image" in images else images[0] if len(images) == 1 else None
     label = "label" if "label" in labels else labels[0] if len(labels) == 1 else None
-    if image is None or label is None:
+    lists = [key for key in sorted(features) if _is_list(features[key])]
+    keys_of_labels = [label] if label else ["labels"] if "labels" in lists else lists[:1]
+    if keys_of_labels == ["labels"] and _ABSENT in lists:
+        keys_of_labels.append(_ABSENT)
+    elif not label and "labels" not in lists and len(lists) > 1:
+        keys_of_labels = []
+    if image is None or not keys_of_labels:
         raise ValueError(
-            f"Expected {name!r} to have one image and one class label per example. Received "
+            f"Expected {name!r} to have one image and one class label, or one sequence of class "
+            "labels, per example. Received "
             f"{_kind(features, images, labels)}, with the features {sorted(features)}."
         )
     if features[image].np_dtype != np.uint8 or len(features[image].shape) != 3:
@@ -127,7 +147,20 @@ def _image_and_label(name: str, info: Any) -> tuple[str, str]:
             f"Expected {name!r} to have 8-bit images (height, width, channels). Received: "
             f"{np.dtype(features[image].np_dtype).name} of shape {features[image].shape}."
         )
-    return image, label
+    return image, keys_of_labels
+
+
+def _is_list(feature: Any) -> bool:
+    return isinstance(feature, tfds.features.Sequence) and isinstance(
+        getattr(feature, "feature", None), tfds.features.ClassLabel
+    )
+
+
+def _label_set(present: np.ndarray, absent: np.ndarray | None = None) -> LabelSet:
+    return LabelSet(
+        present=tuple(np.unique(present).tolist()),
+        absent=None if absent is None else tuple(np.unique(absent).tolist()),
+    )
 
 
 def _kind(features: Any, images: list[str], labels: list[str]) -> str:
@@ -139,11 +172,13 @@ def _kind(features: Any, images: list[str], labels: list[str]) -> str:
     if any(isinstance(feature, tfds.features.FeaturesDict) for feature in sequences):
         return "a data set of several objects per image (detection)"
     if any(isinstance(feature, tfds.features.ClassLabel) for feature in sequences):
-        return "a multi-label data set (a sequence of labels per image)"
+        return "several sequences of labels per image"
     return f"{len(images)} images {images} and {len(labels)} class labels {labels}"
 
 
-def _load(data: bytes, label: int, num_classes: int) -> np.ndarray:
-    if not 0 <= label < num_classes:
-        raise UnreadableImageError(f"label {label} is none of the {num_classes} classes")
+def _load(data: bytes, label: int | LabelSet, num_classes: int) -> np.ndarray:
+    indices = label.present + (label.absent or ()) if isinstance(label, LabelSet) else (label,)
+    for index in indices:
+        if not 0 <= index < num_classes:
+            raise UnreadableImageError(f"label {index} is none of the {num_classes} classes")
     return decode_image(data)

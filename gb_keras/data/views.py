@@ -117,8 +117,7 @@ def noisy_labels(labels: np.ndarray, num_classes: int, fraction: float, seed: in
         >>> int((noisy_labels(labels, num_classes=4, fraction=0.3, seed=0) != labels).sum())
         3
     """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"Expected a label-noise fraction in [0, 1). Received: {fraction}.")
+    require_noise_fraction(fraction)
     noisy = np.array(labels, dtype=np.int64)
     num_changed = round(fraction * len(noisy))
     generator = np.random.default_rng(seed)
@@ -127,3 +126,19 @@ def noisy_labels(labels: np.ndarray, num_classes: int, fraction: float, seed: in
     shift = generator.integers(1, num_classes, size=num_changed)
     noisy[changed] = (noisy[changed] + shift) % num_classes
     return noisy
+
+
+def require_noise_fraction(fraction: float) -> None:
+    """Refuse what is no share of labels to change.
+
+    Raises:
+        ValueError: `fraction` is outside [0, 1).
+
+    Example:
+        >>> require_noise_fraction(1.5)
+        Traceback (most recent call last):
+        ...
+        ValueError: Expected a label-noise fraction in [0, 1). Received: 1.5.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"Expected a label-noise fraction in [0, 1). Received: {fraction}.")

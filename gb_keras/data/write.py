@@ -3,14 +3,15 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tensorflow_datasets as tfds
 
 from gb_keras.data.images import encode_png, fingerprint
+from gb_keras.data.label_set import LabelSet
 from gb_keras.data.plan import Plan
 from gb_keras.data.scan import Record, Scan, load
-from gb_keras.data.source import Source
+from gb_keras.data.source import Source, is_multi_label
 from gb_keras.data.tfds_directory import write_directory
 
 
@@ -33,7 +34,7 @@ def write_splits(
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=found.image_shape, encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=source.classes),
+            **_label_features(source, found),
             "id": tfds.features.Text(doc="The example's name in its source."),
         }
     )
@@ -45,9 +46,26 @@ def write_splits(
     write_directory(folder, splits, features, f"Prepared by gb_keras from {source.name}.")
 
 
+def _label_features(source: Source, found: Scan) -> dict[str, Any]:
+    """`label`; or `labels`, and where some are unknown `absent_labels`."""
+    label = tfds.features.ClassLabel(names=source.classes)
+    if not is_multi_label(source):
+        return {"label": label}
+    labels = {"labels": tfds.features.Sequence(label)}
+    unknown = any(cast(LabelSet, record.label).absent is not None for record in found.records)
+    return labels | ({"absent_labels": tfds.features.Sequence(label)} if unknown else {})
+
+
+def _values(label: int | LabelSet) -> dict[str, Any]:
+    if not isinstance(label, LabelSet):
+        return {"label": label}
+    labels = {"labels": list(label.present)}
+    return labels | ({} if label.absent is None else {"absent_labels": list(label.absent)})
+
+
 def _examples(
     source: Source,
-    labels: dict[str, int],
+    labels: dict[str, int | LabelSet],
     records: dict[str, Record],
     image_size: int | None,
     channels: int,
@@ -64,4 +82,4 @@ def _examples(
                     f"{example.id!r} has changed. Run again when nothing writes to {source.name!r}."
                 )
             png = io.BytesIO(encode_png(image[..., :channels]))
-            yield example.id, {"image": png, "label": labels[example.id], "id": example.id}
+            yield example.id, {"image": png, **_values(labels[example.id]), "id": example.id}

@@ -2,17 +2,19 @@
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from gb_keras.data import manifest as manifests
 from gb_keras.data.catalogue import folder_of, full_name, open_source
+from gb_keras.data.label_set import LabelSet, absence_counts, presence_counts
 from gb_keras.data.leftovers import marked_as_ours, remove_leftovers
 from gb_keras.data.plan import Plan, plan_splits
 from gb_keras.data.scan import Scan, scan
-from gb_keras.data.source import Source
+from gb_keras.data.source import Source, is_multi_label
 from gb_keras.data.views import long_tail_counts
 from gb_keras.data.write import write_splits
 from gb_keras.stages.files import new_directory, require_empty, write_json
@@ -45,11 +47,13 @@ def prepare(
     - Images become lossless PNG: one channel if every image of the source is grey, else RGB.
     - The long tail and the label noise touch the training split alone. Class 0 stays the
       largest, the last class (in the order of `classes`) becomes the smallest.
+    - A multi-label source (`csv:PATH?labels=...`, `open-images:labels:PATH`) has the feature
+      `labels` instead of `label`, and where not all are known `absent_labels`.
 
     Args:
         data: `digits`, `mnist5k`, `glyphs`, `glyphs-cjk`, `tfds:NAME[/CONFIG]`, `folder:PATH`,
-            `csv:PATH`, `parquet:PATH`, `huggingface-dir:PATH`, `tfds-dir:PATH` or
-            `open-images:boxes:PATH`.
+            `csv:PATH`, `parquet:PATH`, `huggingface-dir:PATH`, `tfds-dir:PATH`,
+            `open-images:boxes:PATH` or `open-images:labels:PATH`.
         output_dir: A new or empty folder. If it already holds a data set made with the very
             same arguments, nothing is done (and the source is not read again).
         long_tail_factor: Largest over smallest class of the training split, at least 1.
@@ -66,7 +70,9 @@ def prepare(
 
     Returns:
         The manifest (see `gb_keras.data.manifest.read_manifest`). Its `class_counts` count the
-        labels as stored, so those of `train` are counted after label noise.
+        labels as stored, so those of `train` are counted after label noise. Of multi-label data
+        it has `multi_label`, and its splits `absent_counts`: of how many images it is known that
+        they do not show a class.
 
     Raises:
         ValueError: An argument is out of range, images cannot be used (`on_error="raise"`), or a
@@ -254,15 +260,17 @@ def _manifest(
     plan: Plan,
     checksums: dict[str, str],
 ) -> dict[str, Any]:
-    splits = {
-        split: {
+    multi_label = is_multi_label(source)
+    num_classes = len(source.classes)
+    splits = {}
+    for split, labels in plan.labels.items():
+        splits[split] = {
             "num_examples": len(labels),
-            "class_counts": np.bincount(
-                list(labels.values()), minlength=len(source.classes)
-            ).tolist(),
+            "class_counts": presence_counts(labels.values(), num_classes).tolist(),
         }
-        for split, labels in plan.labels.items()
-    }
+        if multi_label:
+            sets = cast("Collection[LabelSet]", labels.values())
+            splits[split]["absent_counts"] = absence_counts(sets, num_classes).tolist()
     made_of = getattr(source, "made_of", None)
     left_out = getattr(source, "left_out", None)
     return {
@@ -270,6 +278,7 @@ def _manifest(
         "data": source.name,
         "options": options,
         "classes": list(source.classes),
+        **({"multi_label": True} if multi_label else {}),
         "image_shape": list(found.image_shape),
         "splits": splits,
         "num_skipped": len(found.problems) + len(plan.dropped),

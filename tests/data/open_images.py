@@ -62,6 +62,18 @@ def put_boxes(root, rows, split="train", name="{split}-annotations-bbox.csv", **
     return put_csv(path, rows, (*BOX_COLUMNS, *FLAGS), **options)
 
 
+def put_labels(
+    root, rows, split="train", name="{split}-annotations-human-imagelabels.csv", **options
+):
+    """Rows are image, class, confidence and perhaps who says so."""
+    full = [
+        [image, source[0] if source else "verification", MIDS.get(shown, shown), confidence]
+        for image, shown, confidence, *source in rows
+    ]
+    path = Path(root, name.format(split=split))
+    return put_csv(path, full, ("ImageID", "Source", "LabelName", "Confidence"), **options)
+
+
 def put_classes(root, name="class-descriptions-boxable.csv", **options):
     return put_csv(Path(root, name), [(mid, shown) for shown, mid in MIDS.items()], **options)
 

@@ -229,3 +229,50 @@ def test_two_replicas_train_on_it(digits):
     model.fit(train, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0)
     _, accuracy = model.evaluate(load_split(folder, "test", batch_size=64), verbose=0)
     assert accuracy > 0.9
+
+
+@pytest.fixture(scope="module", params=["complete", "partial"])
+def attributes(request, tmp_path_factory):
+    """Sixty images with four labels each; where they are partial every third entry is unknown."""
+    folder = tmp_path_factory.mktemp(request.param)
+    generator = np.random.default_rng(0)
+    states = generator.integers(0, 2, (60, 4)).astype(int)
+    lines = ["path,a,b,c,d"]
+    for index, row in enumerate(states):
+        pixels = generator.integers(0, 255, (6, 6, 3), "uint8")
+        pixels[0, 0, 0] = index
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+        cells = [
+            "" if request.param == "partial" and (index + column) % 3 == 0 else str(state)
+            for column, state in enumerate(row)
+        ]
+        lines.append(",".join([f"{index}.png", *cells]))
+    (folder / "t.csv").write_text("\n".join(lines))
+    manifest = prepare(f"csv:{folder / 't.csv'}?labels=a,b,c,d", folder / "data")
+    return request.param, states, folder / "data", manifest
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_labels_and_which_of_them_are_known(attributes, shuffle):
+    kind, states, folder, manifest = attributes
+    seen = 0
+    for split, about in manifest["splits"].items():
+        options = {"shuffle": True, "repeat": True} if shuffle else {}
+        batches = load_split(folder, split, batch_size=7, **options)
+        assert len(batches.element_spec) == (2 if kind == "complete" else 3)
+        assert batches.element_spec[1].shape.as_list() == [None, 4]
+        sums = np.zeros((2, 4))
+        steps = math.ceil(about["num_examples"] / 7)
+        for images, labels, *weights in batches.take(steps).as_numpy_iterator():
+            index = images[:, 0, 0, 0].astype(int)
+            known = np.ones_like(labels)
+            if kind == "partial":
+                known = ((index[:, None] + np.arange(4)) % 3 != 0).astype("float32")
+                assert weights[0].dtype == np.float32
+                assert (weights[0] == known).all()
+            assert labels.dtype == np.float32
+            assert (labels == states[index] * known).all()
+            sums += np.stack([labels.sum(0), (known - labels).sum(0)])
+            seen += len(labels)
+        assert sums.tolist() == [about["class_counts"], about["absent_counts"]]
+    assert seen == 60

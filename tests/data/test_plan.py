@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gb_keras.data.label_set import LabelSet, presence_counts
 from gb_keras.data.plan import plan_splits
 from gb_keras.data.scan import Record
 
@@ -133,3 +134,68 @@ def test_a_class_needs_photographs_of_its_own_for_every_split():
     ]
     with pytest.raises(ValueError, match=r"\{'b': 2\}"):
         plan_splits(source, "ab", **OPTIONS)
+
+
+def sets(split="train", number=60):
+    """Class 0 on every other image, 1 on every third, 2 on every tenth; so some show several."""
+    return [
+        Record(
+            f"{split}/{i}",
+            split,
+            LabelSet(tuple(c for c, every in enumerate((2, 3, 10)) if i % every == 0)),
+            f"{split}{i}".encode(),
+        )
+        for i in range(number)
+    ]
+
+
+def test_label_sets_are_split_with_the_shares_of_all_classes():
+    source = sets(number=300)
+    labels = plan_splits(source, "abc", **OPTIONS).labels
+    assert sum(map(len, labels.values())) == 300
+    assert {name: label for part in labels.values() for name, label in part.items()} == {
+        record.id: record.label for record in source
+    }
+    for split, share in (("test", 0.2), ("validation", 0.1)):
+        counts = presence_counts(labels[split].values(), 3)
+        # 150, 100 and 30 images show the classes.
+        assert np.abs(counts - share * np.array([150, 100, 30])).max() <= 2
+        assert abs(len(labels[split]) - share * 300) <= 3
+        # Those that show nothing are 300 * 1/2 * 2/3 = 100 of the 300.
+        assert abs(sum(not label.present for label in labels[split].values()) - share * 100) <= 3
+
+
+def test_views_of_label_sets_touch_the_training_split_alone():
+    source = sets(number=300)
+    plain = plan_splits(source, "abc", **OPTIONS)
+    viewed = plan_splits(source, "abc", **OPTIONS | {"long_tail_factor": 20, "label_noise": 0.2})
+    assert viewed.labels["validation"] == plain.labels["validation"]
+    assert viewed.labels["test"] == plain.labels["test"]
+    train = viewed.labels["train"]
+    true = [plain.labels["train"][name] for name in train]
+    kept = presence_counts(true, 3)
+    before = presence_counts(plain.labels["train"].values(), 3)
+    assert kept[2] == max(1, int(before.max() / 20))
+    assert kept[1] <= int(before.max() / 20**0.5)
+    # An image that shows several of the three classes may have too few to move them to.
+    assert 0.8 * 0.2 * kept.sum() < viewed.num_labels_changed <= round(0.2 * kept.sum())
+    assert plain.num_labels_changed == 0
+    changed = sum(
+        len(set(new.present) - set(old.present))
+        for new, old in zip(train.values(), true, strict=True)
+    )
+    assert changed == viewed.num_labels_changed
+
+
+def test_the_same_image_under_two_label_sets_stays_in_one_split():
+    source = sets(number=60)
+    twins = [Record(f"{r.id}'", "train", LabelSet((1,)), r.fingerprint) for r in source]
+    labels = plan_splits(source + twins, "abc", **OPTIONS).labels
+    for part in labels.values():
+        assert {name.rstrip("'") for name in part} == {n for n in part if not n.endswith("'")}
+
+
+def test_a_class_on_too_few_images_is_named():
+    source = [*sets(number=60), Record("one", "train", LabelSet((3,)), b"one")]
+    with pytest.raises(ValueError, match=r"at least 3 different images.*\{'d': 1\}"):
+        plan_splits(source, "abcd", **OPTIONS)

@@ -139,7 +139,7 @@ def test_numbers_are_sorted_as_numbers_and_text_stays_text(tmp_path):
         ("", "", "cannot be read"),
         ('path,label\n"1,a\n', "", "cannot be read"),
         ("path,label\n1,\xff\n", "", "UTF-8"),
-        ("path,label\n1,a\n", "?labels=x", "Did you mean 'label'"),
+        ("path,label\n1,a\n", "?lable=x", "Did you mean 'label'"),
         ("path,label\n1,a\n", "?label", "Expected options"),
         ("path,label\n1,a\n", "?label=a&label=b", "each option once"),
     ],
@@ -213,3 +213,98 @@ def test_prepare_keeps_groups_together_and_reports_rows(tmp_path):
     for split in manifest["splits"].values():
         assert split["class_counts"][0] == split["class_counts"][1]
         assert split["num_examples"] % 4 == 0
+
+
+@pytest.fixture
+def attributes(tmp_path):
+    """Four images, and a table with a column for each of four labels."""
+    for index in range(4):
+        put(tmp_path / f"{index}.png", index)
+    return pd.DataFrame(
+        {
+            "path": [f"{index}.png" for index in range(4)],
+            "red": ["1", "0", "1", "0"],
+            "striped": ["1.0", "0.0", "0", "1"],
+            "old": ["false", "True", "0", "1"],
+            "loud": ["0", "0", "0", "0"],
+        }
+    )
+
+
+def sets(source, split="train"):
+    """What each image shows and does not show, by name."""
+    found = {}
+    for example in source.examples(split):
+        label = example.label
+        absent = (
+            None if label.absent is None else "".join(source.classes[i][0] for i in label.absent)
+        )
+        found[example.id] = ("".join(source.classes[i][0] for i in label.present), absent)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_for_each_label(attributes, tmp_path, kind):
+    path = write(attributes, tmp_path / f"t.{kind}")
+    source = open_source(f"{kind}:{path}?labels=striped,red,old,loud")
+    # In the order of the option; what no row shows is no class.
+    assert source.classes == ("striped", "red", "old")
+    assert source.multi_label
+    assert source.left_out == {"train": {"labels that no training row shows": 1}}
+    # Nothing is unknown, so what is not present is absent.
+    assert sets(source) == {
+        "0.png": ("sr", None),
+        "1.png": ("o", None),
+        "2.png": ("r", None),
+        "3.png": ("so", None),
+    }
+    every = open_source(f"{kind}:{path}?labels=*")
+    assert every.classes == ("red", "striped", "old")
+    assert every.name == f"{kind}:{path}?labels=*"
+
+
+def test_unknown_labels(attributes, tmp_path):
+    attributes["red"] = ["", "-1", "1", "0"]
+    attributes["old"] = ["", "0", "0", ""]
+    attributes.loc[0, ["striped", "loud"]] = ["", ""]
+    path = write(attributes, tmp_path / "t.csv")
+    source = open_source(f"csv:{path}?labels=red,striped,old,loud")
+    assert source.classes == ("red", "striped")
+    examples = list(source.examples("train"))
+    with pytest.raises(UnreadableImageError, match=r"row 1 of t\.csv: no label"):
+        examples[0].load()
+    assert {each.id: (each.label.present, each.label.absent) for each in examples[1:]} == {
+        "1.png": ((), (1,)),
+        "2.png": ((0,), (1,)),
+        "3.png": ((1,), (0,)),
+    }
+
+
+def test_numbers_and_truth_values_of_parquet_are_labels(attributes, tmp_path):
+    attributes["red"] = [1, 0, 1, 0]
+    attributes["striped"] = [True, False, False, True]
+    attributes["old"] = [0.0, 1.0, np.nan, -1.0]
+    path = write(attributes, tmp_path / "t.parquet")
+    source = open_source(f"parquet:{path}?labels=red,striped,old")
+    assert sets(source) == {
+        "0.png": ("rs", "o"),
+        "1.png": ("o", "rs"),
+        "2.png": ("r", "s"),
+        "3.png": ("s", "r"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("red", "at least two columns"),
+        ("red,red", "each once"),
+        ("red,blue", "which has the columns"),
+        ("red,path", "Expected 1 .present., 0 .absent.*in the column 'path'.*'0.png'"),
+        ("red,old&label=red", "Expected either label=COLUMN or labels"),
+    ],
+)
+def test_label_columns_that_make_no_sense_are_refused(attributes, tmp_path, labels, message):
+    path = write(attributes, tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=message):
+        open_source(f"csv:{path}?labels={labels}")

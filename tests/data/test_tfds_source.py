@@ -3,6 +3,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from gb_keras.data.catalogue import open_source
+from gb_keras.data.label_set import LabelSet
 from gb_keras.data.tfds_directory import no_protobuf_warnings, write_directory
 from gb_keras.stages.prepare import prepare
 
@@ -103,9 +104,13 @@ label = tfds.features.ClassLabel(num_classes=2)
     ("features", "example", "message"),
     [
         (
-            {"image": image, "labels": tfds.features.Sequence(label)},
-            {"labels": [0, 1]},
-            "multi-label",
+            {
+                "image": image,
+                "colours": tfds.features.Sequence(label),
+                "shapes": tfds.features.Sequence(label),
+            },
+            {"colours": [0, 1], "shapes": [0]},
+            "several sequences",
         ),
         (
             {
@@ -176,3 +181,27 @@ def test_examples_without_a_label_are_problems(tmp_path):
 def test_a_folder_that_is_no_tfds_directory(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no dataset_info.json"):
         open_source(f"tfds-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize("key", ["labels", "tags"])
+def test_a_sequence_of_labels_is_a_label_set(tmp_path, key):
+    features = tfds.features.FeaturesDict({"image": image, key: tfds.features.Sequence(label)})
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    examples = [("0", {"image": pixels, key: [1, 0, 1]}), ("1", {"image": pixels, key: []})]
+    write_directory(tmp_path, {"train": examples}, features, "test")
+    source = open_source(f"tfds-dir:{tmp_path}")
+    assert source.multi_label
+    found = list(source.examples("train"))
+    assert {example.label for example in found} == {LabelSet((0, 1)), LabelSet(())}
+    assert all((example.load() == pixels).all() for example in found)
+
+
+def test_what_prepare_writes_of_unknown_labels_is_read_again(tmp_path):
+    several = tfds.features.Sequence(label)
+    features = {"image": image, "labels": several, "absent_labels": several}
+    example = {"image": np.zeros((4, 4, 3), np.uint8), "labels": [1], "absent_labels": [0]}
+    write_directory(
+        tmp_path, {"train": [("0", example)]}, tfds.features.FeaturesDict(features), "test"
+    )
+    (found,) = open_source(f"tfds-dir:{tmp_path}").examples("train")
+    assert found.label == LabelSet((1,), absent=(0,))

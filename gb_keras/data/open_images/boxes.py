@@ -3,13 +3,11 @@
 import collections
 import functools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
-from gb_keras.data.open_images.download import Download
-from gb_keras.data.open_images.layout import Box, Edges, Layout, Photograph
+from gb_keras.data.open_images.layout import Box, Edges, Photograph, chosen
+from gb_keras.data.open_images.open_layout import open_layout
 from gb_keras.data.open_images.options import BoxOptions, full_argument, parse
 from gb_keras.data.source import Example
-from gb_keras.names import require_name
 
 
 class OpenImagesBoxes:
@@ -43,13 +41,13 @@ class OpenImagesBoxes:
     """
 
     def __init__(self, argument: str) -> None:
-        self.path, self._options = parse(argument)
-        self.name = f"open-images:boxes:{full_argument(argument)}"
+        self.path, self._options = parse(argument, BoxOptions)
+        self.name = f"open-images:boxes:{full_argument(argument, BoxOptions)}"
         self.left_out: dict[str, dict[str, int]] = {}
-        self._layout = _layout(self.path)
+        self._layout = open_layout(self.path, "boxes")
         self.splits = self._layout.splits
         self._known = self._layout.classes
-        self._chosen = _chosen(self._known, self._options)
+        self._chosen = chosen(self._known, self._options.classes)
         # All of the known ones until it is known which of them have a box.
         self._labels: Mapping[str, int] = dict.fromkeys(self._chosen, 0)
         present = {box.mid for box, *_ in self._boxes("train")}
@@ -121,28 +119,3 @@ class OpenImagesBoxes:
         left, top, right, bottom = edges
         size = min((right - left) * width, (bottom - top) * height)
         return size < self._options.min_size
-
-
-def _layout(folder: Path) -> Layout:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"Expected the folder of an Open Images download. Received: {str(folder)!r}, which is "
-            f"{'a file' if folder.exists() else 'not there'}."
-        )
-    if (folder / "features.json").is_file():
-        # Only this one needs TensorFlow.
-        from gb_keras.data.open_images.tfds_layout import TfdsLayout
-
-        return TfdsLayout(folder)
-    return Download(folder)
-
-
-def _chosen(known: Mapping[str, str], options: BoxOptions) -> tuple[str, ...]:
-    """Machine-readable names of the classes to take, in the order of their labels."""
-    if not options.classes:
-        return tuple(known)
-    mids = {name: mid for mid, name in known.items()} | {mid: mid for mid in known}
-    unknown = [name for name in options.classes if name not in mids]
-    if unknown:
-        require_name("classes", unknown[0], mids)
-    return tuple(dict.fromkeys(mids[name] for name in options.classes))

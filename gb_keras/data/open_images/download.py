@@ -1,11 +1,14 @@
 """Open Images as the official files are downloaded (V4 to V7): where they lie."""
 
+import array
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from gb_keras.data.open_images import rows
-from gb_keras.data.open_images.layout import Box, Photograph
+from gb_keras.data.open_images.layout import Answers, Box, Photograph
 from gb_keras.data.source import SPLITS
 
 # What the names of the files begin with in different versions.
@@ -13,13 +16,26 @@ _VERSIONS = ("", "oidv7-", "oidv6-", "oidv5-")
 _EXTENSIONS = (".jpg", ".jpeg", ".png")
 # V7 calls one of its splits so in the names of some files.
 _SHORT = {"validation": "val"}
-_CLASSES = ("class-descriptions-boxable.csv", "class-descriptions.csv")
-_BOXES = ("{split}-annotations-bbox.csv",)
+_TRAINABLE = "classes-trainable.txt"
+# Of boxes and of labels of whole images: files of classes, and of annotations; the first counts.
+_CLASSES = {
+    "boxes": ("class-descriptions-boxable.csv", "class-descriptions.csv"),
+    "labels": ("class-descriptions.csv", "class-descriptions-boxable.csv"),
+}
+_ANNOTATIONS = {
+    "boxes": ("{split}-annotations-bbox.csv",),
+    "labels": (
+        "{split}-annotations-human-imagelabels.csv",
+        "{split}-annotations-human-imagelabels-boxable.csv",
+    ),
+}
 _IDS = (
     "{split}-images-boxable-with-rotation.csv",
     "{split}-images-with-labels-with-rotation.csv",
     "{split}-images-with-rotation.csv",
 )
+_SHOWN: tuple[bool | None, ...] = (False, True, None)
+_UNSEEN = 2
 _PAGE = "https://storage.googleapis.com/openimages/web/download_v7.html"
 
 
@@ -28,34 +44,76 @@ class Download:
 
     Args:
         folder: Where they were downloaded to.
+        kind: `"boxes"` or `"labels"`, whichever will be read.
 
     Attributes:
         classes: Display names by machine-readable name, in the order of their file.
-        splits: Those whose boxes are there.
+        splits: Those whose annotations are there.
 
     Raises:
-        FileNotFoundError: There is no file of classes, or none of the boxes for training.
+        FileNotFoundError: There is no file of classes, or none of annotations for training.
         ValueError: The file of classes cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str) -> None:
         self._folder = folder
-        found = {split: _find_file(folder, _BOXES, split) for split in SPLITS}
+        annotations = _ANNOTATIONS[kind]
+        found = {split: _find_file(folder, annotations, split) for split in SPLITS}
         if found["train"] is None:
+            name = annotations[0].format(split="train")
             raise FileNotFoundError(
-                "Expected 'train-annotations-bbox.csv' or 'oidv6-train-annotations-bbox.csv' in "
-                f"{str(folder)!r}, its folder 'annotations' or 'train'. Received: neither. "
-                f"Download it from {_PAGE}"
+                f"Expected {name!r} or 'oidv6-{name}' in {str(folder)!r}, its folder 'annotations' "
+                f"or 'train'. Received: neither. Download it from {_PAGE}"
             )
-        classes = _find_file(folder, _CLASSES)
-        if classes is None:
-            raise FileNotFoundError(
-                f"Expected 'class-descriptions-boxable.csv' in {str(folder)!r} or its folder "
-                f"'annotations'. Received: none. Download it from {_PAGE}"
-            )
+        classes = self._file(_CLASSES[kind])
         self._files = {split: path for split, path in found.items() if path is not None}
         self.splits = tuple(self._files)
         self.classes = rows.class_names(classes)
+
+    def _file(self, names: Sequence[str]) -> Path:
+        """The first file of these names that there is."""
+        path = _find_file(self._folder, names)
+        if path is None:
+            raise FileNotFoundError(
+                f"Expected {names[0]!r} in {str(self._folder)!r} or its folder 'annotations'. "
+                f"Received: none. Download it from {_PAGE}"
+            )
+        return path
+
+    def trainable(self) -> list[str]:
+        """Machine-readable names of the classes that Open Images calls trainable.
+
+        Raises:
+            FileNotFoundError: Their file is not there.
+        """
+        return rows.names_of_lines(self._file([_TRAINABLE]))
+
+    def labels(self, split: str) -> Iterator[tuple[Photograph | None, Answers]]:
+        """Every photograph of a split with its labels, in the order of their first rows.
+
+        Raises:
+            ValueError: A row cannot be read; the error names the file and the line.
+        """
+        photograph = self._photographs(split)
+        images: dict[str, int] = {}
+        mids: dict[str, int] = {}
+        # Numbers, as the rows themselves of tens of millions of labels take gigabytes.
+        columns = (array.array("l"), array.array("l"), array.array("b"))
+        for image, mid, shown in rows.labels(self._files[split]):
+            columns[0].append(images.setdefault(image, len(images)))
+            columns[1].append(mids.setdefault(mid, len(mids)))
+            columns[2].append(_UNSEEN if shown is None else shown)
+        image_of_row, mid_of_row, shown_of_row = map(np.asarray, columns)
+        order = np.argsort(image_of_row, kind="stable")
+        ends = np.cumsum(np.bincount(image_of_row, minlength=len(images)))
+        names = list(mids)
+        start = 0
+        for image, end in zip(images, ends, strict=True):
+            answers: Answers = [
+                (names[mid_of_row[row]], _SHOWN[shown_of_row[row]]) for row in order[start:end]
+            ]
+            start = end
+            yield photograph(image), answers
 
     def boxes(self, split: str) -> Iterator[tuple[Box, Photograph | None]]:
         """Every box of a split, in the order of the rows, numbered by their lines.
@@ -63,6 +121,12 @@ class Download:
         Raises:
             ValueError: A row cannot be read; the error names the file and the line.
         """
+        photograph = self._photographs(split)
+        for image, box in rows.boxes(self._files[split]):
+            yield box, photograph(image)
+
+    def _photographs(self, split: str) -> Callable[[str], Photograph | None]:
+        """What finds the photograph of an id."""
         ids = _find_file(self._folder, _IDS, split)
         turns = {} if ids is None else rows.rotations(ids)
 
@@ -74,8 +138,7 @@ class Download:
             name = path.relative_to(self._folder).as_posix()
             return Photograph(name, lambda: path.open("rb"), turns.get(image))
 
-        for image, box in rows.boxes(self._files[split]):
-            yield box, photograph(image)
+        return photograph
 
 
 def _find_file(folder: Path, names: Sequence[str], split: str | None = None) -> Path | None:

@@ -1,7 +1,7 @@
 """What the ways in which Open Images comes have in common: photographs, and boxes on them."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from gb_keras.data.images import UnreadableImageError, cut_out, read_pixels
+from gb_keras.names import require_name
 
 # What a box can be marked as, and the name of that column in the official files.
 FLAGS = {
@@ -37,6 +38,11 @@ class Box:
     edges: Edges
     flags: frozenset[str]
     number: int
+
+
+# Classes that an image was asked for, and whether someone has seen them on it; None where only a
+# machine says so.
+Answers = list[tuple[str, bool | None]]
 
 
 class Photograph:
@@ -86,7 +92,7 @@ class Layout(Protocol):
 
     Attributes:
         classes: Display names by machine-readable name, in order.
-        splits: Those of `SPLITS` whose boxes are there, always with `"train"`.
+        splits: Those of `SPLITS` whose annotations are there, always with `"train"`.
     """
 
     classes: dict[str, str]
@@ -98,3 +104,34 @@ class Layout(Protocol):
         Those of one photograph that follow each other come with the same object.
         """
         ...
+
+    def labels(self, split: str) -> Iterator[tuple[Photograph | None, Answers]]:
+        """Every photograph of a split with the labels of all of it; `None`: it is not there."""
+        ...
+
+    def trainable(self) -> list[str]:
+        """Machine-readable names of the classes that Open Images calls trainable."""
+        ...
+
+
+def chosen(known: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+    """Machine-readable names of the classes to take, in the order of their labels.
+
+    Args:
+        known: Display names by machine-readable name.
+        names: Display or machine-readable names; none for all.
+
+    Raises:
+        ValueError: A name is unknown.
+
+    Example:
+        >>> chosen({"/m/01yrx": "Cat", "/m/0bt9lr": "Dog"}, ["Dog", "/m/01yrx"])
+        ('/m/0bt9lr', '/m/01yrx')
+    """
+    if not names:
+        return tuple(known)
+    mids = {name: mid for mid, name in known.items()} | {mid: mid for mid in known}
+    unknown = [name for name in names if name not in mids]
+    if unknown:
+        require_name("classes", unknown[0], mids)
+    return tuple(dict.fromkeys(mids[name] for name in names))

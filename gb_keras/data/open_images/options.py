@@ -1,13 +1,17 @@
-"""Which boxes of Open Images to take: what stands behind the path of `open-images:boxes:PATH`."""
+"""What of Open Images to take: what stands behind the path of `open-images:boxes:PATH`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from gb_keras.data import source_options
 from gb_keras.data.open_images.layout import FLAGS
 from gb_keras.names import require_name
+
+# Stands for the classes that Open Images calls so.
+TRAINABLE = "trainable"
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,31 @@ class BoxOptions:
     min_size: int = 1
 
 
-def parse(argument: str) -> tuple[Path, BoxOptions]:
+@dataclass(frozen=True)
+class LabelOptions:
+    """Which labels of whole images to take.
+
+    Attributes:
+        classes: As of boxes; `("trainable",)` for those that Open Images calls so.
+        hierarchy: File of the class hierarchy, within the path; empty for none.
+        min_images: Least number of training images that show a class, at least 1.
+    """
+
+    classes: tuple[str, ...] = ()
+    hierarchy: str = ""
+    min_images: int = 1
+
+
+Options = TypeVar("Options", BoxOptions, LabelOptions)
+
+
+def parse(argument: str, kind: type[Options]) -> tuple[Path, Options]:
     """Take `PATH?classes=Cat,Dog&drop=group_of,depiction&min_size=32` apart.
 
     Args:
         argument: A path, and behind a `?` the options, written as in a URL. A class with a comma in
             its display name goes by its machine-readable one.
+        kind: `BoxOptions` or `LabelOptions`.
 
     Returns:
         The path, absolute, and the options.
@@ -40,28 +63,34 @@ def parse(argument: str) -> tuple[Path, BoxOptions]:
         ValueError: An option is unknown or has no such value.
 
     Example:
-        >>> parse("/data/../open?drop=group_of&min_size=32")
+        >>> parse("/data/../open?drop=group_of&min_size=32", BoxOptions)
         (PosixPath('/open'), BoxOptions(classes=(), drop=('group_of',), min_size=32))
     """
-    path, given = source_options.parse(argument, [field.name for field in fields(BoxOptions)])
-    return path, BoxOptions(
-        **{name: _READ[name](value) for name, value in given.items()}  # type: ignore[arg-type]
-    )
+    path, given = source_options.parse(argument, [field.name for field in fields(kind)])
+    if kind is LabelOptions and given.get("classes") == TRAINABLE:
+        given.pop("classes")
+        return path, replace(_options(kind, given), classes=(TRAINABLE,))
+    return path, _options(kind, given)
 
 
-def full_argument(argument: str) -> str:
+def _options(kind: type[Options], given: dict[str, str]) -> Options:
+    return kind(**{name: _READ[name](value) for name, value in given.items()})  # type: ignore[arg-type]
+
+
+def full_argument(argument: str, kind: type[Options]) -> str:
     """The argument with its path absolute and its options in order, so that equal ones are equal.
 
     Example:
-        >>> full_argument("/data/../open?min_size=32&drop=truncated,group_of")
+        >>> full_argument("/data/../open?min_size=32&drop=truncated,group_of", BoxOptions)
         '/open?drop=group_of,truncated&min_size=32'
     """
-    path, options = parse(argument)
-    given = {
-        "classes": ",".join(quote(name, safe="") for name in options.classes),
-        "drop": ",".join(options.drop),
-        "min_size": str(options.min_size) if options.min_size > 1 else "",
-    }
+    path, options = parse(argument, kind)
+    given = {}
+    for field in fields(kind):
+        value = getattr(options, field.name)
+        if value != field.default:
+            values = value if isinstance(value, tuple) else (str(value),)
+            given[field.name] = ",".join(quote(each, safe="") for each in values)
     return source_options.join(path, given, safe=",%")
 
 
@@ -81,14 +110,18 @@ def _drop(text: str) -> tuple[str, ...]:
     return tuple(name for name in FLAGS if name in names)
 
 
-def _min_size(text: str) -> int:
+def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"Expected min_size in pixels, at least 1. Received: {text!r}.")
+        raise ValueError(
+            f"Expected min_size in pixels or min_images, at least 1. Received: {text!r}."
+        )
     return int(text)
 
 
 _READ: dict[str, Callable[[str], object]] = {
     "classes": _classes,
     "drop": _drop,
-    "min_size": _min_size,
+    "min_size": _number,
+    "hierarchy": str,
+    "min_images": _number,
 }

@@ -61,6 +61,44 @@ def boxes(path: Path) -> Iterator[tuple[str, Box]]:
         yield row["ImageID"], Box(row["LabelName"], (left, top, right, bottom), flags, line)
 
 
+def labels(path: Path) -> Iterator[tuple[str, str, bool | None]]:
+    """Image, class and whether it shows the class, of each row of the labels of whole images.
+
+    Args:
+        path: A file like `train-annotations-human-imagelabels.csv`.
+
+    Yields:
+        The image's id, the class's machine-readable name, and whether someone has seen the class on
+        it; None where only a machine says so.
+
+    Raises:
+        ValueError: As in `boxes`.
+    """
+    for line, row in _table(path, ("ImageID", "Source", "LabelName", "Confidence")):
+        confidence = _number(path, line, "Confidence", row["Confidence"])
+        if row["Source"] == "machine":
+            yield row["ImageID"], row["LabelName"], None
+            continue
+        if confidence not in (0, 1):
+            raise ValueError(
+                f"Expected 1 or 0 as Confidence of what {row['Source']!r} says in line {line} of "
+                f"{str(path)!r}. Received: {row['Confidence']!r}."
+            )
+        yield row["ImageID"], row["LabelName"], confidence == 1
+
+
+def names_of_lines(path: Path) -> list[str]:
+    """The machine-readable names of a file with one in each line, each once.
+
+    Raises:
+        ValueError: There is none.
+    """
+    names = dict.fromkeys(",".join(row) for _, row in _rows(path))
+    if not names:
+        raise ValueError(_empty(path, "machine-readable names"))
+    return list(names)
+
+
 def rotations(path: Path) -> dict[str, int]:
     """By how many degrees images are to be turned counterclockwise, where this is known.
 
