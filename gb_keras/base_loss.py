@@ -230,7 +230,8 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
 
     Args:
         loss: Name, function or object of a Keras loss over classes. An own subclass of
-            `keras.losses.Loss` needs a `from_logits` attribute, and one loss value per sample.
+            `keras.losses.Loss` needs a `from_logits` attribute, and one loss value per sample; or
+            an attribute `multi_label=True` too, and one value for each logit.
 
     Raises:
         ValueError: Not a loss over classes, or one over another axis than the last.
@@ -262,13 +263,15 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
             f"Expected the classes on the last axis (axis=-1). Received axis={config['axis']}. "
             "Move the class axis of the model's output to the end."
         )
-    multi_label = isinstance(found, _SIGMOID)
+    # A loss of one's own that has a value for each logit says so; Keras's have their mean.
+    each_logit = getattr(found, "multi_label", False) is True
+    multi_label = isinstance(found, _SIGMOID) or each_logit
     ignore_class = getattr(found, "ignore_class", None)
     return BaseLoss(
         loss=found,
         from_logits=from_logits,
         multi_label=multi_label,
-        of_logits=_as_function_of_logits(found, from_logits, multi_label, config),
+        of_logits=_as_function_of_logits(found, from_logits, multi_label, each_logit, config),
         one_label=type(found) is keras.losses.SparseCategoricalCrossentropy
         and ignore_class is None,
         ignore_class=ignore_class,
@@ -276,7 +279,11 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
 
 
 def _as_function_of_logits(
-    loss: keras.losses.Loss, from_logits: bool, multi_label: bool, config: dict[str, Any]
+    loss: keras.losses.Loss,
+    from_logits: bool,
+    multi_label: bool,
+    each_logit: bool,
+    config: dict[str, Any],
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     if not from_logits and "from_logits" in config:
         # The same loss told that it gets logits: one fused, numerically safe operation.
@@ -284,8 +291,9 @@ def _as_function_of_logits(
         from_logits = True
 
     def of_logits(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        y_pred = logits if from_logits else tf.nn.softmax(logits)
-        if multi_label:
+        probabilities = tf.nn.sigmoid if multi_label else tf.nn.softmax
+        y_pred = logits if from_logits else probabilities(logits)
+        if multi_label and not each_logit:
             # Keras averages over the last axis. A last axis of one keeps each entry by itself.
             return loss.call(y_true[..., tf.newaxis], y_pred[..., tf.newaxis])
         return loss.call(y_true, y_pred)

@@ -8,6 +8,11 @@ import numpy as np
 from keras import ops
 
 from gb_keras.losses import GradientBalancedLoss
+from gb_keras.multi_label_losses import AsymmetricLoss as AsymmetricLoss
+from gb_keras.multi_label_losses import DistributionBalancedLoss as DistributionBalancedLoss
+from gb_keras.multi_label_losses import (
+    PositiveWeightedCrossentropy as PositiveWeightedCrossentropy,
+)
 from gb_keras.normalized_dense import NormalizedDense as NormalizedDense
 from gb_keras.online_losses import EqualizationLossV2 as EqualizationLossV2
 from gb_keras.online_losses import OnlineLoss as OnlineLoss

@@ -18,7 +18,14 @@ ROOT = Path(gb_keras.__file__).parent
 FLOORS = (
     ("names", "density", "trust", "normalized_dense"),
     ("statistics", "base_loss", "loss_context", "reweighting"),
-    ("losses", "metrics", "robust_losses", "online_losses"),
+    (
+        "losses",
+        "metrics",
+        "multi_label_losses",
+        "multi_label_metrics",
+        "robust_losses",
+        "online_losses",
+    ),
     ("balance", "baselines"),
     ("training", "tensorboard"),
     ("backbones", "observation"),

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,15 +12,15 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.learning import multi_label_methods, multi_label_metrics, regimes
+from benchmarks.learning import regimes
 from benchmarks.memory import peak_mib, reset_peak
 from gb_keras import backbones
 from gb_keras.data.manifest import versions
 from gb_keras.data.resampling import class_quotas, resampled
 from gb_keras.metrics import shots
 from gb_keras.names import require_name
-from gb_keras.stages import methods, optimizers
-from gb_keras.stages.evaluate import metrics
+from gb_keras.stages import methods, multi_label_measures, multi_label_methods, optimizers
+from gb_keras.stages.evaluate import METRICS, metrics
 from gb_keras.training import GradientBalancedModel
 
 # name: share of the regime's epochs that it trains.
@@ -105,7 +105,7 @@ def run(trial: Trial) -> dict[str, Any]:
     Returns:
         A record, ready for JSON: the trial and its `key`; `curves` on the validation split, a
         value for each epoch; `final` and `best`, metrics of the test split (see
-        `gb_keras.stages.evaluate.METRICS` and `multi_label_metrics.metrics`) after the last epoch
+        `gb_keras.stages.evaluate.METRICS`, and `multi_label_measures.METRICS`) after the last epoch
         and after that of the best balanced accuracy in validation, `best_epoch`, counted from 1;
         `seconds` of training without validation, `peak_mib` of memory; `versions` and `machine`.
     """
@@ -247,15 +247,23 @@ def _epochs(
         yield next(iter(epoch))["position"].numpy()
 
 
+def _multi_label_metrics(
+    labels: np.ndarray, logits: np.ndarray, shot_of_class: Sequence[str]
+) -> dict[str, float | None]:
+    """Metrics of several labels; those that only one label has are None."""
+    entries = multi_label_measures.Entries.of_batches([(labels, logits, None)])
+    return dict.fromkeys(METRICS) | multi_label_measures.metrics(entries, shot_of_class)
+
+
 class _Watch(keras.callbacks.Callback):
     """Measures the model after each epoch, outside of the time that training takes."""
 
     def __init__(self, task: regimes.Task, counts: np.ndarray):
         super().__init__()
         self._task = task
-        self._measure: Callable = multi_label_metrics.metrics
-        if not task.multi_label:
-            self._measure = functools.partial(metrics, shot_of_class=shots(counts.tolist()))
+        measure = _multi_label_metrics if task.multi_label else metrics
+        of_classes = counts[1] if task.multi_label else counts
+        self._measure = functools.partial(measure, shot_of_class=shots(of_classes.tolist()))
         self.curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self.best: dict[str, Any] = {}
         self.best_epoch = 0

@@ -58,6 +58,7 @@ def compare(
         "format": 1,
         "baseline": names[chosen],
         "baseline_best": target,
+        **({"multi_label": True} if evaluations[0].get("multi_label") else {}),
         "data": evaluations[0]["data"],
         "split": evaluations[0]["split"],
         "num_classes_by_shot": evaluations[0]["num_classes_by_shot"],

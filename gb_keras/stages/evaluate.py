@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from gb_keras.data import pipeline
 from gb_keras.metrics import SHOTS, ExpectedCalibrationError, shots
-from gb_keras.stages import files, report_evaluation
+from gb_keras.stages import files, multi_label_measures, report_evaluation
+from gb_keras.stages.measures import calibration_bins, mean, number
 
 METRICS = (
     "accuracy",
@@ -79,22 +80,33 @@ def evaluate(
     shot_of_class = shots(train_counts, many=many_shot, few=few_shot)
 
     model = keras.saving.load_model(Path(run_dir) / "model.keras", compile=False)
-    labels, logits = _predict(model, data_dir, split, batch_size)
-    if logits.shape[1] != len(class_names):
+    if model.output_shape[-1] != len(class_names):
         raise ValueError(
             f"Expected a model with {len(class_names)} outputs, one for each class of the data. "
-            f"Received a model with {logits.shape[1]} outputs in {str(run_dir)!r}."
+            f"Received a model with {model.output_shape[-1]} outputs in {str(run_dir)!r}."
         )
+    batches = _predict(model, data_dir, split, batch_size)
+    multi_label = manifest.get("multi_label", False)
+    about_classes = (class_names, train_counts, shot_of_class)
+    if multi_label:
+        entries = multi_label_measures.Entries.of_batches(batches)
+        num_examples = entries.num_images
+        measures = multi_label_measures.measure(entries, *about_classes)
+    else:
+        labels, logits, _ = zip(*batches, strict=True)
+        num_examples = sum(map(len, labels))
+        measures = measure(np.concatenate(labels), np.concatenate(logits), *about_classes)
     result = {
         "format": 1,
         "run": config,
         "history": history,
         "data": {"name": manifest["data"], "options": manifest["options"]},
         "split": split,
-        "num_examples": len(labels),
+        **({"multi_label": True} if multi_label else {}),
+        "num_examples": num_examples,
         "thresholds": {"many_shot": many_shot, "few_shot": few_shot},
         "num_classes_by_shot": {shot: shot_of_class.count(shot) for shot in SHOTS},
-        **measure(labels, logits, class_names, train_counts, shot_of_class),
+        **measures,
     }
     with files.new_directory(output_dir) as folder:
         files.write_json(folder / "metrics.json", result)
@@ -175,7 +187,7 @@ def measure(
         ),
         "confused_pairs": _confused_pairs(labels, predicted, class_names, test_counts),
         "roc": roc,
-        "calibration": _calibration_bins(calibration),
+        "calibration": calibration_bins(calibration),
         "warnings": [],
     }
 
@@ -220,13 +232,13 @@ def _metrics(
     """`METRICS`, from recall and F1 of each class (NaN where it has no example)."""
     values = [
         sklearn.metrics.accuracy_score(labels, log_probabilities.argmax(axis=1)),
-        _mean(recall),
-        _mean(f1),
-        *(_mean(recall[np.array(shot_of_class) == shot]) for shot in SHOTS),
+        mean(recall),
+        mean(f1),
+        *(mean(recall[np.array(shot_of_class) == shot]) for shot in SHOTS),
         -log_probabilities[np.arange(len(labels)), labels].mean(),
         calibration.result(),
     ]
-    return dict(zip(METRICS, map(_number, values), strict=True))
+    return dict(zip(METRICS, map(number, values), strict=True))
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -279,8 +291,12 @@ def _check_split(manifest: dict[str, Any], split: str, data_dir: str | os.PathLi
 
 def _predict(
     model: keras.Model, data_dir: str | os.PathLike, split: str, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels `(num_examples,)` and logits `(num_examples, num_classes)` of a split."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Labels, logits and weights, where there are some, of each batch of a split.
+
+    Logits are `(batch_size, num_classes)`, and so are labels and weights of multi-label data; other
+    labels are `(batch_size,)`.
+    """
     height, width, channels = model.input_shape[1:]
     dataset = pipeline.load_split(
         data_dir,
@@ -292,10 +308,9 @@ def _predict(
         seed=0,
     )
     call = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
-    labels, logits = zip(
-        *((y.numpy(), tf.cast(call(x), "float32").numpy()) for x, y in dataset), strict=True
-    )
-    return np.concatenate(labels), np.concatenate(logits)
+    for images, labels, *weights in dataset:
+        logits = tf.cast(call(images), "float32").numpy()
+        yield labels.numpy(), logits, weights[0].numpy() if weights else None
 
 
 def _per_class(
@@ -309,7 +324,7 @@ def _per_class(
             "name": name,
             "train_count": int(train_count),
             "test_count": int(test_count),
-            **dict(zip(("recall", "precision", "f1", "auc"), map(_number, values), strict=True)),
+            **dict(zip(("recall", "precision", "f1", "auc"), map(number, values), strict=True)),
         }
         for name, train_count, test_count, *values in zip(
             class_names, train_counts, test_counts, *measures, strict=True
@@ -334,7 +349,7 @@ def _roc(
     macro = {
         "fpr": [0.0, *grid.tolist()],
         "tpr": [0.0, *np.mean(heights, axis=0).tolist()],
-        "auc": _mean(class_auc),
+        "auc": mean(class_auc),
     }
     micro = None
     if probabilities.size <= _MAX_SCORES_OF_MICRO_ROC:
@@ -374,31 +389,6 @@ def _confused_pairs(
         }
         for index in np.argsort(-counts, kind="stable")[:_NUM_PAIRS]
     ]
-
-
-def _calibration_bins(metric: ExpectedCalibrationError) -> list[dict[str, Any]]:
-    """Mean confidence and accuracy of each bin (None where empty)."""
-    totals, corrects, confidences = (
-        each.numpy().astype("float64") for each in (metric.total, metric.correct, metric.confidence)
-    )
-    return [
-        {
-            "count": int(total),
-            "confidence": float(confidence / total) if total else None,
-            "accuracy": float(correct / total) if total else None,
-        }
-        for total, correct, confidence in zip(totals, corrects, confidences, strict=True)
-    ]
-
-
-def _mean(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else None
-
-
-def _number(value: Any) -> float | None:
-    """A float for JSON, which knows no NaN and no infinity."""
-    return None if value is None or not np.isfinite(value) else float(value)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -19,6 +19,15 @@ COLUMNS = {
     "negative_log_likelihood": ("NLL", look.decimal, False),
     "expected_calibration_error": ("ECE %", look.percent, False),
 }
+# The same of data with several labels an image.
+MULTI_LABEL_COLUMNS = {
+    "mean_average_precision": ("mAP %", look.percent, True),
+    "micro_average_precision": ("micro AP %", look.percent, True),
+    "few_shot_average_precision": ("few-shot AP %", look.percent, True),
+    "mean_recall_at_90_precision": ("recall at 90 % precision", look.percent, True),
+    "balanced_accuracy": ("balanced accuracy %", look.percent, True),
+    "expected_calibration_error": ("ECE %", look.percent, False),
+}
 _EPOCHS = "epochs to the baseline's best"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
@@ -32,9 +41,10 @@ def table(result: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
     Returns:
         Headings, and rows with `name`, `baseline` (whether it is) and `cells` of `text`, `best`.
     """
-    headings = ["run", *(heading for heading, _, _ in COLUMNS.values()), _EPOCHS]
+    columns = MULTI_LABEL_COLUMNS if result.get("multi_label") else COLUMNS
+    headings = ["run", *(heading for heading, _, _ in columns.values()), _EPOCHS]
     best = {}
-    for key, (_, write, more_is_better) in COLUMNS.items():
+    for key, (_, write, more_is_better) in columns.items():
         known = [value for run in result["runs"] if (value := run["metrics"][key]) is not None]
         # Runs that read the same are equally good.
         best[key] = write((max if more_is_better else min)(known)) if known else None
@@ -44,7 +54,7 @@ def table(result: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
     for run, epoch in zip(result["runs"], epochs, strict=True):
         cells = [
             {"text": text, "best": text == best[key]}
-            for key, (_, write, _) in COLUMNS.items()
+            for key, (_, write, _) in columns.items()
             for text in [write(run["metrics"][key])]
         ]
         unreached = "never" if result["baseline_best"] is not None else look.UNKNOWN
@@ -89,7 +99,8 @@ def page(result: dict[str, Any]) -> str:
         picture=look.svg(
             _figure(result),
             "comparison",
-            "Left: balanced accuracy on validation data, epoch by epoch. Right: recall by shots.",
+            "Left: balanced accuracy on validation data, epoch by epoch. Right: "
+            f"{_of_shot(result)[1]} by shots.",
         ),
     )
 
@@ -160,11 +171,12 @@ def _draw_bars(axes: Any, result: dict[str, Any]) -> None:
     ranges = {"many": f"> {many}", "medium": f"{few} to {many}", "few": f"< {few}"}
     groups = [shot for shot in SHOTS if result["num_classes_by_shot"][shot]]
     width = 0.8 / len(result["runs"])
+    measure, words = _of_shot(result)
     for number, (run, (colour, _)) in enumerate(zip(result["runs"], _lines(result), strict=True)):
-        recalls = [run["metrics"][f"{shot}_shot_recall"] for shot in groups]
+        heights = [run["metrics"][f"{shot}_shot_{measure}"] for shot in groups]
         axes.bar(
             np.arange(len(groups)) - 0.4 + (number + 0.5) * width,
-            np.array(recalls, dtype="float64"),
+            np.array(heights, dtype="float64"),
             width * 0.9,
             color=look.colour(colour),
         )
@@ -173,8 +185,15 @@ def _draw_bars(axes: Any, result: dict[str, Any]) -> None:
     )
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
-    axes.set(title=f"Recall on the {result['split']} split", ylim=(0, 1))
+    axes.set(title=f"{words.capitalize()} on the {result['split']} split", ylim=(0, 1))
     axes.set_xlim(-0.5, len(groups) - 0.5)
+
+
+def _of_shot(result: dict[str, Any]) -> tuple[str, str]:
+    """What tells the shots apart: as it is called in metrics, and in words."""
+    if result.get("multi_label"):
+        return "average_precision", "average precision"
+    return "recall", "recall"
 
 
 def _plain(name: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import markupsafe
@@ -18,6 +19,66 @@ _MAX_CLASSES_OF_TABLE = 20
 _MAX_PIXELS = 300
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What the report of one kind of data set shows; a metric comes with label and unit.
+
+    Attributes:
+        tiles: The numbers at the top, the first of them large.
+        of_class: What is said of each class by shots and by training samples: its key, and that of
+            the metric of a shot behind `many_shot_` and so on.
+        of_shot: Heading of the part with the shots.
+        columns: Columns of the table of classes, behind their names.
+    """
+
+    tiles: dict[str, tuple[str, str]]
+    of_class: tuple[str, str]
+    of_shot: str
+    columns: dict[str, str]
+
+
+_ONE_LABEL = _Kind(
+    tiles={
+        "balanced_accuracy": ("balanced accuracy: the mean recall of all classes", "%"),
+        "accuracy": ("accuracy", "%"),
+        "macro_f1": ("macro F1", "%"),
+        "negative_log_likelihood": ("negative log likelihood", ""),
+        "expected_calibration_error": ("expected calibration error", "%"),
+    },
+    of_class=("recall", "recall"),
+    of_shot="Recall by training samples of the class",
+    columns={
+        "train_count": "training samples",
+        "test_count": "{split} samples",
+        "recall": "recall %",
+        "precision": "precision %",
+        "f1": "F1 %",
+        "auc": "AUC %",
+    },
+)
+_SEVERAL_LABELS = _Kind(
+    tiles={
+        "mean_average_precision": ("mean average precision of the classes", "%"),
+        "micro_average_precision": ("average precision of all labels in one ranking", "%"),
+        "mean_recall_at_90_precision": ("mean recall at a precision of 90 %", "%"),
+        "balanced_accuracy": ("balanced accuracy", "%"),
+        "expected_calibration_error": ("expected calibration error", "%"),
+    },
+    of_class=("average_precision", "average precision"),
+    of_shot="Average precision by training samples of the class",
+    columns={
+        "train_count": "training samples",
+        "test_count": "{split} samples with it",
+        "test_absent_count": "without it",
+        "average_precision": "average precision %",
+        "recall_at_90_precision": "recall at 90 % precision",
+        "recall": "recall %",
+        "precision": "precision %",
+        "f1": "F1 %",
+    },
+)
+
+
 def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
     """The HTML page of an evaluation.
 
@@ -29,7 +90,7 @@ def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
         figures = [
             figure
             for figure in (
-                _recall_by_count(result),
+                _by_count(result),
                 _reliability(result),
                 _roc(result),
                 _learning_curves(result["history"]),
@@ -39,9 +100,16 @@ def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
             if figure is not None
         ]
     config = result["run"]
+    kind = _kind(result)
     return look.render(
         "evaluation.html.j2",
         result=result,
+        tiles=_tiles(result, kind),
+        of_shot=kind.of_shot,
+        main=kind.of_class[0],
+        columns={
+            key: heading.format(split=result["split"]) for key, heading in kind.columns.items()
+        },
         title=f"{config['loss']} on {result['data']['name']}",
         bars=_shot_bars(result),
         table=_confusion_table(result),
@@ -50,6 +118,21 @@ def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
         settings={"Run": _settings(config), "Data": _settings(result["data"]["options"])},
         exact=json.dumps(config, indent=2, ensure_ascii=False),
     )
+
+
+def _kind(result: dict[str, Any]) -> _Kind:
+    return _SEVERAL_LABELS if result.get("multi_label") else _ONE_LABEL
+
+
+def _tiles(result: dict[str, Any], kind: _Kind) -> list[dict[str, str]]:
+    return [
+        {
+            "value": (look.percent if unit else look.decimal)(result["metrics"][key]),
+            "label": label,
+            "unit": unit,
+        }
+        for key, (label, unit) in kind.tiles.items()
+    ]
 
 
 def _settings(values: dict[str, Any]) -> dict[str, Any]:
@@ -66,12 +149,13 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 def _shot_bars(result: dict[str, Any]) -> list[dict[str, Any]]:
     many, few = result["thresholds"]["many_shot"], result["thresholds"]["few_shot"]
     ranges = {"many": f"> {many}", "medium": f"{few} to {many}", "few": f"< {few}"}
+    measure, _ = _kind(result).of_class
     return [
         {
             "name": shot,
             "range": ranges[shot],
             "num_classes": result["num_classes_by_shot"][shot],
-            "recall": result["metrics"][f"{shot}_shot_recall"],
+            "share": result["metrics"][f"{shot}_shot_{measure}"],
         }
         for shot in ranges
     ]
@@ -141,8 +225,10 @@ def _canvas() -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
-def _recall_by_count(result: dict[str, Any]) -> dict[str, Any] | None:
-    rows = [row for row in result["per_class"] if row["recall"] is not None]
+def _by_count(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Recall or average precision of each class against its training samples."""
+    measure, words = _kind(result).of_class
+    rows = [row for row in result["per_class"] if row[measure] is not None]
     if not rows:
         return None
     figure, axes = _canvas()
@@ -150,7 +236,7 @@ def _recall_by_count(result: dict[str, Any]) -> dict[str, Any] | None:
     # The logarithm has no place for a class that was never seen; it is shown left of 1.
     axes.scatter(
         np.maximum(counts, 0.5),
-        [row["recall"] for row in rows],
+        [row[measure] for row in rows],
         s=34 if len(rows) <= 50 else 12,
         color=look.colour("accent"),
         alpha=0.75,
@@ -167,11 +253,11 @@ def _recall_by_count(result: dict[str, Any]) -> dict[str, Any] | None:
     axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     if high / low < 10:
         axes.xaxis.set_minor_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
-    axes.set(ylim=(0, 1), xlabel="training samples of the class", ylabel="recall")
+    axes.set(ylim=(0, 1), xlabel="training samples of the class", ylabel=words)
     return _figure(
         figure,
         "recall",
-        "Recall against training samples",
+        f"{words.capitalize()} against training samples",
         "One dot for each class. Dashed: the borders between few, medium and many shots.",
     )
 

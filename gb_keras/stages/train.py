@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import rich
 import rich.table
 
@@ -20,8 +21,9 @@ from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.data import manifest as manifests
 from gb_keras.data.pipeline import load_split
 from gb_keras.metrics import BalancedAccuracy
+from gb_keras.multi_label_metrics import MultiLabelAccuracy, MultiLabelBalancedAccuracy
 from gb_keras.names import require_name
-from gb_keras.stages import methods, optimizers
+from gb_keras.stages import methods, multi_label_methods, optimizers
 from gb_keras.stages.checkpoints import EpochCheckpoint, History
 from gb_keras.stages.files import read_json, require_empty, write_json
 from gb_keras.stages.precision import dtype_policy
@@ -76,7 +78,8 @@ def train(
         weights: None, `"imagenet"` or a file, see `gb_keras.backbones.build`.
         freeze_epochs: Epochs at the start in which only the classifier learns, at a constant
             learning rate; the schedule is that of the epochs after them. Below `epochs`.
-        loss: Name of the method, see `gb_keras.stages.methods.method`.
+        loss: Name of the method, see `gb_keras.stages.methods.method`; for multi-label data
+            `gb_keras.stages.multi_label_methods.method`.
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1.
         optimizer: `"adam"`, `"adamw"` or `"sgd"` (momentum 0.9).
@@ -112,6 +115,8 @@ def train(
     arguments = dict(locals())  # All arguments by name, as long as this is the first line.
     _check(arguments)
     manifest = manifests.read_manifest(data_dir)
+    multi_label = manifest.get("multi_label", False)
+    require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
     config = _config(arguments, manifest)
     run_dir = Path(output_dir)
     _check_run(run_dir, config, resume)
@@ -119,7 +124,7 @@ def train(
         verbose = 1 if sys.stdout.isatty() else 2
 
     start = time.monotonic()
-    method = methods.method(loss, config["train_class_counts"], epochs)
+    method = _method(config)
     logs = log_dir or run_dir / "logs"
     steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
     model = _new_model(config, method)
@@ -190,7 +195,6 @@ def train(
 def _check(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments out of range, before any work is done."""
     backbones.get(arguments["backbone"])
-    require_name("loss", arguments["loss"], methods.names())
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
@@ -239,6 +243,14 @@ def _config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[s
         "num_classes": len(manifest["classes"]),
         "classes": manifest["classes"],
         "train_class_counts": manifest["splits"]["train"]["class_counts"],
+        **(
+            {
+                "multi_label": True,
+                "train_absent_counts": manifest["splits"]["train"]["absent_counts"],
+            }
+            if manifest.get("multi_label")
+            else {}
+        ),
         "input_shape": [*size, channels],
         "versions": {
             **manifests.versions(),
@@ -276,6 +288,22 @@ def _check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
             f"Received: {'; '.join(differences)}. Resume with the same options and data, or start "
             "a run in another folder."
         )
+
+
+def _method(config: Mapping[str, Any]) -> methods.Method:
+    counts = config["train_class_counts"]
+    if config.get("multi_label"):
+        entry_counts = np.array([config["train_absent_counts"], counts])
+        return multi_label_methods.method(config["loss"], entry_counts)
+    return methods.method(config["loss"], counts, config["epochs"])
+
+
+def _metrics(config: Mapping[str, Any]) -> dict[str, list[keras.metrics.Metric]]:
+    """Metrics for `compile`; those of several labels leave out what is not known."""
+    if config.get("multi_label"):
+        return {"weighted_metrics": [MultiLabelAccuracy(), MultiLabelBalancedAccuracy()]}
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    return {"metrics": [accuracy, BalancedAccuracy()]}
 
 
 def _new_model(config: Mapping[str, Any], method: methods.Method) -> keras.Model:
@@ -318,10 +346,7 @@ def _compile(
         model.compile(
             optimizer=optimizer,
             loss=method.loss,
-            metrics=[
-                keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-                BalancedAccuracy(),
-            ],
+            **_metrics(config),
             jit_compile=config["jit_compile"],
         )
     if seen is not None:

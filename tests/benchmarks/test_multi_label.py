@@ -5,20 +5,12 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from benchmarks.learning import (
-    multi_label_losses,
-    multi_label_methods,
-    regimes,
-    suites,
-    tables,
-    trial,
-)
+from benchmarks.learning import regimes, suites, tables, trial
 from benchmarks.learning.incomplete_labels import known_entries, missing_positives
 from benchmarks.learning.mosaics import long_tailed_shares, mosaics
-from benchmarks.learning.multi_label_metrics import metrics
 from benchmarks.learning.report import markdown, page
+from gb_keras.stages import multi_label_methods
 
 MISSING, UNKNOWN = "mosaics-lt10-missing50", "mosaics-lt10-unknown50"
 
@@ -110,57 +102,6 @@ def test_noise_of_another_kind_of_label_is_refused():
         regimes.Regime("digits", missing=0.5)
     with pytest.raises(ValueError, match="missing or unknown of mosaics"):
         regimes.Regime("digits", mosaics=True, noise=0.5)
-
-
-def test_asymmetric_loss_is_that_of_the_paper():
-    loss = multi_label_losses.AsymmetricLoss(2.0, 3.0, 0.1, reduction=None)
-    # Logits of the probabilities 0.2, 0.8, 0.8, 0.05.
-    logits = np.log([[0.25, 4.0, 4.0, 1 / 19]]).astype("float32")
-    labels = np.array([[1, 1, 0, 0]])
-    found = loss(labels, logits)
-    # 0.8^2 * -log 0.2, 0.2^2 * -log 0.8, 0.7^3 * -log(1 - 0.7), below the margin.
-    assert found.numpy()[0] == pytest.approx([1.03004, 0.00893, 0.41297, 0.0], abs=1e-5)
-    again = multi_label_losses.AsymmetricLoss.from_config(loss.get_config())
-    np.testing.assert_array_equal(again(labels, logits), found)
-    with pytest.raises(ValueError, match="margin=1"):
-        multi_label_losses.AsymmetricLoss(margin=1)
-
-
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "class_balanced", "asymmetric"])
-def test_peers_have_finite_losses_and_slopes_far_out(name):
-    method = multi_label_methods.method(name, np.array([[90, 60], [10, 40]]))
-    logits = tf.constant([[200.0, -200.0], [-200.0, 200.0], [0.0, 30.0]])
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        value = method.loss(tf.constant([[1.0, 0.0]] * 3), logits)
-    assert np.isfinite(float(value))
-    assert np.isfinite(tape.gradient(value, logits).numpy()).all()
-
-
-def test_positives_weigh_as_all_negatives_of_their_class():
-    method = multi_label_methods.method("class_balanced", np.array([[90, 60], [10, 40]]))
-    assert method.loss.positive_weights == [9.0, 1.5]
-
-
-def test_metrics_are_those_computed_by_hand():
-    labels = np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
-    probabilities = np.array([[0.8, 0.2], [0.4, 0.2], [0.6, 0.8], [0.2, 0.2]])
-    found = metrics(labels, np.log(probabilities / (1 - probabilities)))
-    # Wrong are the 0.4 and 0.6 of the first class and the 0.2 of the second image.
-    assert found["accuracy"] == 5 / 8
-    # Recalls of positives and negatives: 1/2 and 1/2; 1/2 and 1.
-    assert found["balanced_accuracy"] == pytest.approx((0.5 + 0.75) / 2)
-    assert found["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    # Probability of the right answer: 0.8 five times, 0.4 twice, 0.2.
-    right = [0.8] * 5 + [0.4] * 2 + [0.2]
-    assert found["negative_log_likelihood"] == pytest.approx(-np.log(right).mean())
-    # Six entries of confidence 0.8, five right; two of confidence 0.6, none right.
-    gap = abs(5 - 6 * 0.8) + 2 * 0.6
-    assert found["expected_calibration_error"] == pytest.approx(gap / 8, abs=1e-6)
-    # First class: right first, third; precision 1 and 2/3. Second: right first, then a tie of
-    # three, precision 1 and 2/4.
-    assert found["mean_average_precision"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 2 / 4) / 2) / 2)
-    assert found["many_shot_recall"] is None
 
 
 def test_a_method_that_the_regime_does_not_have_is_refused():

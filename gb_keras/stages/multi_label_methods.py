@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 
-from benchmarks.learning import multi_label_losses as losses
 from gb_keras import baselines
+from gb_keras import multi_label_losses as losses
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.names import require_name
 from gb_keras.stages.methods import Method
+
+_REDUCTION = "mean_with_sample_weight"
 
 
 def names() -> list[str]:
@@ -15,14 +17,16 @@ def names() -> list[str]:
 
     Example:
         >>> ", ".join(names())
-        'cross_entropy, label_smoothing, focal, class_balanced, asymmetric, logit_adjustment, ghm_c,
-        gradient_balanced'
+        'cross_entropy, label_smoothing, focal, class_balanced, asymmetric, distribution_balanced,
+        logit_adjustment, ghm_c, gradient_balanced'
     """
     return list(_METHODS)
 
 
 def method(name: str, entry_counts: np.ndarray) -> Method:
     """The method of a name, made for a data set.
+
+    Losses are means over the labels that are known: where few are, they are not small.
 
     | name | what |
     |---|---|
@@ -31,6 +35,7 @@ def method(name: str, entry_counts: np.ndarray) -> Method:
     | `focal` | binary focal loss, gamma 2 (Lin et al. 2017) |
     | `class_balanced` | positives weighted by negatives over positives of their class |
     | `asymmetric` | ASL, gamma 0 and 4, margin 0.05 (Ben-Baruch et al. 2021) |
+    | `distribution_balanced` | DB loss with its values for COCO (Wu et al. 2020) |
     | `logit_adjustment` | binary cross-entropy with the log odds (Menon et al. 2021) |
     | `ghm_c` | density of gradient norms fully inverted (Li et al. 2019) |
     | `gradient_balanced` | this project's loss with its defaults |
@@ -48,29 +53,42 @@ def method(name: str, entry_counts: np.ndarray) -> Method:
 
 
 def _binary_cross_entropy() -> keras.losses.Loss:
-    return keras.losses.BinaryCrossentropy(from_logits=True)
+    return keras.losses.BinaryCrossentropy(from_logits=True, reduction=_REDUCTION)
 
 
 def _cross_entropy(entry_counts: np.ndarray) -> Method:
-    return Method(losses.BinaryCrossentropy(from_logits=True))
+    return Method(losses.BinaryCrossentropy(from_logits=True, reduction=_REDUCTION))
 
 
 def _label_smoothing(entry_counts: np.ndarray) -> Method:
-    return Method(losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1))
+    return Method(
+        losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, reduction=_REDUCTION)
+    )
 
 
 def _focal(entry_counts: np.ndarray) -> Method:
-    return Method(losses.BinaryFocalCrossentropy(gamma=2.0, from_logits=True))
+    return Method(losses.BinaryFocalCrossentropy(gamma=2.0, from_logits=True, reduction=_REDUCTION))
 
 
 def _class_balanced(entry_counts: np.ndarray) -> Method:
     negatives, positives = entry_counts
     # A class without a positive has nothing to weigh.
-    return Method(losses.PositiveWeightedCrossentropy(negatives / np.maximum(positives, 1)))
+    return Method(
+        losses.PositiveWeightedCrossentropy(
+            negatives / np.maximum(positives, 1), reduction=_REDUCTION
+        )
+    )
 
 
 def _asymmetric(entry_counts: np.ndarray) -> Method:
-    return Method(losses.AsymmetricLoss())
+    return Method(losses.AsymmetricLoss(reduction=_REDUCTION))
+
+
+def _distribution_balanced(entry_counts: np.ndarray) -> Method:
+    negatives, positives = entry_counts
+    # Of a class that all known entries are positive of, one more is not.
+    num_images = max((negatives + positives).max(), positives.max() + 1)
+    return Method(losses.DistributionBalancedLoss(positives, int(num_images), reduction=_REDUCTION))
 
 
 def _logit_adjustment(entry_counts: np.ndarray) -> Method:
@@ -99,6 +117,7 @@ _METHODS = {
     "focal": _focal,
     "class_balanced": _class_balanced,
     "asymmetric": _asymmetric,
+    "distribution_balanced": _distribution_balanced,
     "logit_adjustment": _logit_adjustment,
     "ghm_c": _ghm_c,
     "gradient_balanced": _gradient_balanced,
