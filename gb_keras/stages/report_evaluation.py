@@ -112,6 +112,8 @@ def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
         },
         title=f"{config['loss']} on {result['data']['name']}",
         bars=_shot_bars(result),
+        # Of several labels none is taken for another.
+        confusion=kind is _ONE_LABEL,
         table=_confusion_table(result),
         heat_map=_heat_map(result),
         figures=figures,
