@@ -94,8 +94,7 @@ def page(result: dict[str, Any], gradient_density: dict[str, Any]) -> str:
                 _reliability(result),
                 _roc(result),
                 _learning_curves(result["history"]),
-                _gradient_norms(gradient_density),
-                _weights(gradient_density),
+                *_of_gradients(gradient_density),
             )
             if figure is not None
         ]
@@ -366,7 +365,15 @@ def _learning_curves(history: dict[str, list[float | None]]) -> dict[str, Any] |
     )
 
 
-def _gradient_norms(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
+def _of_gradients(gradient_density: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Norms and weights; of several labels those of positives, then those of negatives."""
+    parts = gradient_density if "positives" in gradient_density else {"": gradient_density}
+    return [
+        draw(part, sign) for sign, part in parts.items() for draw in (_gradient_norms, _weights)
+    ]
+
+
+def _gradient_norms(gradient_density: dict[str, Any], sign: str) -> dict[str, Any] | None:
     """Samples by gradient norm over steps, as the overview of the TensorBoard page shows them."""
     steps = gradient_density.get("steps")
     if not steps:
@@ -392,14 +399,14 @@ def _gradient_norms(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
     bar.outline.set_visible(False)
     return _figure(
         figure,
-        "norms",
-        "Gradient norms while training",
+        f"norms{sign}",
+        f"Gradient norms of {sign or 'all samples'} while training",
         "Norm 0: learned. Norm 1: taken for another class with certainty; a bump that stays there "
         "is a sign of wrong labels.",
     )
 
 
-def _weights(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
+def _weights(gradient_density: dict[str, Any], sign: str) -> dict[str, Any] | None:
     """Samples and their mean weights by gradient norm at the last step."""
     if not gradient_density.get("steps"):
         return None
@@ -419,8 +426,8 @@ def _weights(gradient_density: dict[str, Any]) -> dict[str, Any] | None:
     right.grid(visible=False)
     return _figure(
         figure,
-        "weights",
-        "Density and weight at the last step",
+        f"weights{sign}",
+        f"Density and weight of {sign or 'all samples'} at the last step",
         "Bars: samples by gradient norm, on a logarithmic scale. Line: the mean weight of a sample "
         "in the loss; 1 for a plain one.",
     )

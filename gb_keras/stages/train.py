@@ -61,7 +61,8 @@ def train(
 
     The folder holds `model.keras` (logits of images with values 0..255), `config.json` (what it
     takes to repeat the run), `history.json` and `history.csv` (all epochs), `logs` (TensorBoard),
-    `gradient_density.json` (samples and weights by gradient norm, over steps) and, until the run
+    `gradient_density.json` (samples and weights by gradient norm, over steps; of multi-label data
+    for `positives` and for `negatives`) and, until the run
     is finished, `checkpoints` (the state after the last epoch). The same arguments on the same
     data give the same model (on one kind of machine; a GPU may round differently each time). An
     interrupted run goes on with `resume=True` and ends as if it had not been interrupted; only what
@@ -183,7 +184,7 @@ def train(
             if checkpoint.num_epochs < end_epoch:
                 fit(checkpoint.num_epochs, end_epoch)
     # Read back from the logs, which hold the epochs before an interruption, too.
-    write_json(run_dir / "gradient_density.json", density_over_steps(logs))
+    write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
     _save(model, run_dir / "model.keras")
     checkpoint.remove()
     summary = _summary(run_dir, checkpoint.history, first_epoch, time.monotonic() - start)
@@ -296,6 +297,13 @@ def _method(config: Mapping[str, Any]) -> methods.Method:
         entry_counts = np.array([config["train_absent_counts"], counts])
         return multi_label_methods.method(config["loss"], entry_counts)
     return methods.method(config["loss"], counts, config["epochs"])
+
+
+def _gradient_density(logs: str | os.PathLike, multi_label: bool) -> dict[str, Any]:
+    """Of one label the statistic's density and weights; of several labels those of each sign."""
+    if not multi_label:
+        return density_over_steps(logs)
+    return {sign: density_over_steps(logs, f"output/{sign}") for sign in ("positives", "negatives")}
 
 
 def _metrics(config: Mapping[str, Any]) -> dict[str, list[keras.metrics.Metric]]:

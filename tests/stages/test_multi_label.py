@@ -72,6 +72,7 @@ def test_from_a_table_to_a_report(data, run):
     assert "mean average precision of the classes" in page
     assert "Average precision against training samples" in page
     assert "What is taken for what" not in page
+    assert all(f"Gradient norms of {sign}" in page for sign in ("positives", "negatives"))
     table = pd.read_csv(folder / "evaluation" / "per_class.csv")
     assert table["name"].tolist() == NAMES
     assert table["average_precision"].between(0, 1).all()
@@ -104,7 +105,8 @@ def test_every_method_trains_is_watched_and_evaluated(data, tmp_path, name):
     summary = train(data[0], run_dir, loss=name, epochs=1, batch_size=32, verbose=0)
     assert all(np.isfinite(value) for value in summary["final"].values())
     density = json.loads((run_dir / "gradient_density.json").read_text())
-    assert np.sum(density["density"][-1]) > 0
+    assert set(density) == {"positives", "negatives"}
+    assert all(np.sum(each["density"][-1]) > 0 for each in density.values())
     found = evaluate(run_dir, data[0], tmp_path / "evaluation")
     assert found["metrics"]["mean_average_precision"] is not None
 
