@@ -368,9 +368,12 @@ def _learning_curves(history: dict[str, list[float | None]]) -> dict[str, Any] |
 def _of_gradients(gradient_density: dict[str, Any]) -> list[dict[str, Any] | None]:
     """Norms and weights; of several labels those of positives, then those of negatives."""
     parts = gradient_density if "positives" in gradient_density else {"": gradient_density}
-    return [
-        draw(part, sign) for sign, part in parts.items() for draw in (_gradient_norms, _weights)
-    ]
+    drawn = ((part, sign) for sign, part in parts.items())
+    return [draw(*each) for each in drawn for draw in (_gradient_norms, _weights)]
+
+
+def _of(sign: str) -> str:
+    return f" of {sign}" if sign else ""
 
 
 def _gradient_norms(gradient_density: dict[str, Any], sign: str) -> dict[str, Any] | None:
@@ -400,7 +403,7 @@ def _gradient_norms(gradient_density: dict[str, Any], sign: str) -> dict[str, An
     return _figure(
         figure,
         f"norms{sign}",
-        f"Gradient norms of {sign or 'all samples'} while training",
+        f"Gradient norms{_of(sign)} while training",
         "Norm 0: learned. Norm 1: taken for another class with certainty; a bump that stays there "
         "is a sign of wrong labels.",
     )
@@ -427,7 +430,7 @@ def _weights(gradient_density: dict[str, Any], sign: str) -> dict[str, Any] | No
     return _figure(
         figure,
         f"weights{sign}",
-        f"Density and weight of {sign or 'all samples'} at the last step",
+        f"Density and weight{_of(sign)} at the last step",
         "Bars: samples by gradient norm, on a logarithmic scale. Line: the mean weight of a sample "
         "in the loss; 1 for a plain one.",
     )

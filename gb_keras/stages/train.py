@@ -196,6 +196,9 @@ def train(
 def _check(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments out of range, before any work is done."""
     backbones.get(arguments["backbone"])
+    # Which of them the data takes is seen when it is read.
+    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
+    require_name("loss", arguments["loss"], known)
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)

@@ -47,6 +47,13 @@ def data(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("partial")
+    prepare(put_data(folder, "partial"), folder / "data", on_error="skip")
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     options = {"epochs": 12, "learning_rate": 0.01, "batch_size": 32, "verbose": 0}
@@ -100,14 +107,14 @@ def test_the_statistic_leaves_out_what_is_unknown(data, run):
 
 
 @pytest.mark.parametrize("name", multi_label_methods.names())
-def test_every_method_trains_is_watched_and_evaluated(data, tmp_path, name):
+def test_every_method_trains_is_watched_and_evaluated(partial, tmp_path, name):
     run_dir = tmp_path / "run"
-    summary = train(data[0], run_dir, loss=name, epochs=1, batch_size=32, verbose=0)
+    summary = train(partial, run_dir, loss=name, epochs=1, batch_size=32, verbose=0)
     assert all(np.isfinite(value) for value in summary["final"].values())
     density = json.loads((run_dir / "gradient_density.json").read_text())
     assert set(density) == {"positives", "negatives"}
     assert all(np.sum(each["density"][-1]) > 0 for each in density.values())
-    found = evaluate(run_dir, data[0], tmp_path / "evaluation")
+    found = evaluate(run_dir, partial, tmp_path / "evaluation")
     assert found["metrics"]["mean_average_precision"] is not None
 
 
@@ -121,14 +128,14 @@ def test_every_method_trains_is_watched_and_evaluated(data, tmp_path, name):
     ],
     ids=str,
 )
-def test_every_way_to_run(data, tmp_path, options):
-    summary = train(data[0], tmp_path / "run", epochs=1, batch_size=32, verbose=0, **options)
+def test_every_way_to_run(partial, tmp_path, options):
+    summary = train(partial, tmp_path / "run", epochs=1, batch_size=32, verbose=0, **options)
     assert np.isfinite(summary["final"]["val_loss"])
 
 
-def test_an_interrupted_run_ends_as_if_it_had_not_been(data, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_as_if_it_had_not_been(partial, tmp_path, monkeypatch):
     options = {"epochs": 3, "batch_size": 32, "verbose": 0}
-    whole = train(data[0], tmp_path / "whole", **options)
+    whole = train(partial, tmp_path / "whole", **options)
     from gb_keras.stages.checkpoints import EpochCheckpoint
 
     after = EpochCheckpoint.on_epoch_end
@@ -140,24 +147,24 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(data, tmp_path, monkeypat
 
     monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", cut)
     with pytest.raises(KeyboardInterrupt):
-        train(data[0], tmp_path / "cut", **options)
+        train(partial, tmp_path / "cut", **options)
     monkeypatch.undo()
-    resumed = train(data[0], tmp_path / "cut", resume=True, **options)
+    resumed = train(partial, tmp_path / "cut", resume=True, **options)
     assert resumed["final"] == whole["final"]
 
 
-def test_methods_of_one_label_are_refused(data, tmp_path):
+def test_methods_of_one_label_are_refused(partial, tmp_path):
     with pytest.raises(ValueError, match=r"Expected loss to be one of .*asymmetric.*'seesaw'"):
-        train(data[0], tmp_path / "run", loss="seesaw")
+        train(partial, tmp_path / "run", loss="seesaw")
     assert not (tmp_path / "run").exists()
     prepare("digits", tmp_path / "digits")
     with pytest.raises(ValueError, match=r"Expected loss to be one of .*seesaw.*'asymmetric'"):
         train(tmp_path / "digits", tmp_path / "run", loss="asymmetric")
 
 
-def test_comparison(data, tmp_path):
+def test_comparison(partial, tmp_path):
     result = compare_losses(
-        data[0], tmp_path, ["cross_entropy", "gradient_balanced"], epochs=2, verbose=0
+        partial, tmp_path, ["cross_entropy", "gradient_balanced"], epochs=2, verbose=0
     )
     assert result["multi_label"]
     text = (tmp_path / "comparison" / "comparison.md").read_text()
