@@ -5,6 +5,7 @@ Stages, and TensorFlow with them, are imported by the command that needs them, s
 
 import contextlib
 import importlib.metadata
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -247,6 +248,43 @@ def prepare(
             rows[name] = f"{split['num_examples']} images, {min(counts)} to {max(counts)} a class"
         rows["skipped"] = f"{len(manifest['skipped'])} images"
         _print_table(f"{manifest['data']}: {len(manifest['classes'])} classes in {output}", rows)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "gb-keras describe folder:photos --output description\n\n"
+    "gb-keras describe csv:birds.csv --json > birds.json"
+)
+def describe(
+    context: typer.Context,
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="As for `prepare --data`, or a folder it has made."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="New folder for description.html and description.json. Default: none.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all of it as JSON instead of a table.")
+    ] = False,
+) -> None:
+    """Look at every image: classes, imbalance, broken files, duplicates, labels that disagree."""
+    with _readable_errors(context):
+        from gb_keras.stages.describe import describe as stage
+        from gb_keras.stages.report_description import lines
+
+        result = stage(data, output)
+        if as_json:
+            typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+            return
+        _print_table(result["data"], lines(result))
+        if output is not None:
+            typer.echo(f"Report: {output / 'description.html'}")
 
 
 @app.command(
