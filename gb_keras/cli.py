@@ -114,7 +114,9 @@ Verbose = Annotated[
 _LOSSES = (
     "cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal, "
     "class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, "
-    "ghm_c or gradient_balanced"
+    "ghm_c or gradient_balanced; for multi-label data cross_entropy, label_smoothing, focal, "
+    "class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or "
+    "gradient_balanced"
 )
 
 # What the user can mend in the command itself, and what else a stage says in plain words.

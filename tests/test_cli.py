@@ -76,7 +76,7 @@ def test_help_of_every_command_names_every_option_and_choice():
         result = invoke(name, "--help")
         assert result.exit_code == 0, result.output
         words = " ".join(result.output.split())
-        assert f"gb-keras {name} -" in words or f"gb-keras {name} evaluations" in words
+        assert re.search(rf"gb-keras {name} (-|evaluations|folder:)", words)
         for parameter in command.params:
             if parameter.name == "help":
                 continue

@@ -100,7 +100,9 @@ def make_pipeline(settings: Settings) -> GraphComponent:
             losses: What to train with, one model each: cross_entropy, label_smoothing,
                 generalised_cross_entropy, symmetric_cross_entropy, focal, class_balanced,
                 square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, ghm_c
-                or gradient_balanced.
+                or gradient_balanced; for multi-label data cross_entropy, label_smoothing, focal,
+                class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or
+                gradient_balanced.
             baseline: The loss to compare with. Empty is cross_entropy, else the first.
             backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
                 keras.applications; or a path to a .keras file or an earlier run, mounted in the

@@ -35,7 +35,9 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         freeze_epochs: Epochs at the start in which only the classifier learns.
         loss: cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy,
             focal, class_balanced, square_root_resampling, logit_adjustment, ldam_drw,
-            equalization_v2, seesaw, ghm_c or gradient_balanced.
+            equalization_v2, seesaw, ghm_c or gradient_balanced; for multi-label data
+            cross_entropy, label_smoothing, focal, class_balanced, asymmetric,
+            distribution_balanced, logit_adjustment, ghm_c or gradient_balanced.
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1.
         optimizer: adam, adamw or sgd (with momentum 0.9).
