@@ -81,9 +81,8 @@ def test_help_of_every_command_names_every_option_and_choice():
             if parameter.name == "help":
                 continue
             assert parameter.help, f"{name} {parameter.name} has no help"
-            assert (parameter.opts[0] if parameter.opts[0].startswith("--") else "EVALUATION") in (
-                words
-            )
+            option = parameter.opts[0].startswith("--")
+            assert (parameter.opts[0] if option else parameter.metavar) in words
     choices = {
         "loss": methods.names(),
         # Those of Keras are too many; the error that a wrong name gives has them all.
