@@ -124,7 +124,8 @@ class BatchCounts(NamedTuple):
     Attributes:
         histogram: By row and bin, `(num_rows, bins)`.
         rows: By row, `(num_rows,)`: the sums of the histogram's rows.
-        bins: By bin, `(bins,)`: the sums of its columns.
+        bins: By bin, `(bins,)`: the sums of its columns. Where each logit is a sample, those of
+            negatives and of positives, `(2, bins)`.
     """
 
     histogram: tf.Tensor
@@ -154,7 +155,8 @@ def count_batch(
         included: 1 for samples that count, 0 for others, float32, same shape.
         num_rows: Number of rows.
         bins: Number of bins.
-        each_logit: Whether each logit is a sample. No row is negative then.
+        each_logit: Whether each logit is a sample. The first half of the rows is that of negatives
+            then, and no row is negative.
 
     Returns:
         The counts.
@@ -172,8 +174,9 @@ def count_batch(
     cells = count(rows * bins + bin_indices, included, num_rows * bins)
     histogram = tf.reshape(cells, [num_rows, bins])
     if each_logit:
+        by_sign = tf.reshape(histogram, [2, num_rows // 2, bins])
         return BatchCounts(
-            histogram, tf.reduce_sum(histogram, axis=1), tf.reduce_sum(histogram, axis=0)
+            histogram, tf.reduce_sum(histogram, axis=1), tf.reduce_sum(by_sign, axis=1)
         )
     return BatchCounts(
         histogram=histogram,
@@ -340,6 +343,39 @@ def bin_weights(
     if max_weight is not None:
         weights = scaled_to_mean_one(tf.clip_by_value(weights, 1.0 / max_weight, max_weight))
     return weights
+
+
+def sign_weights(weights: tf.Tensor, batch_density: tf.Tensor, prior_strength: float) -> tf.Tensor:
+    """Weights that leave it to the margin how positives weigh against negatives.
+
+    Easy negatives are by far the most entries of multi-label data, so weights by density press for
+    positives, and so does the margin. Together that is too much. Each sign's weights are divided by
+    their mean over the batch to the power of `prior_strength`: with a full margin both have mean 1,
+    and density weighs within a sign; without one nothing changes.
+
+    Args:
+        weights: Weight of a sample by its bin, of mean 1 over the batch, `(bins,)`.
+        batch_density: Number of negatives and of positives per bin in the batch, `(2, bins)`.
+        prior_strength: Scale of the margin, at least 0.
+
+    Returns:
+        Weights by sign and bin, `(2, bins)`.
+
+    Example:
+        Nine easy negatives and a hard positive share a weight of ten equally; with a margin each
+        keeps its own:
+
+        >>> weights, counts = tf.constant([0.5555, 5.0]), tf.constant([[9.0, 0.0], [0.0, 1.0]])
+        >>> sign_weights(weights, counts, prior_strength=1.0).numpy()
+        array([[1.   , 9.001],
+               [0.111, 1.   ]], dtype=float32)
+    """
+    means = tf.math.divide_no_nan(
+        tf.linalg.matvec(batch_density, weights), tf.reduce_sum(batch_density, axis=1)
+    )
+    # A sign without samples, or without weights, has nothing to be scaled.
+    means = tf.where(means > 0, means, 1.0)
+    return weights / tf.pow(means, prior_strength)[:, tf.newaxis]
 
 
 def mean_norm(density: tf.Tensor) -> tf.Tensor:

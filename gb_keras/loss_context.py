@@ -92,7 +92,7 @@ class CurrentBatch:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch's density, twice."""
         del num_active, num_clean
-        return counts.bins, counts.bins
+        return tf.reduce_sum(tf.reshape(counts.bins, [-1, counts.bins.shape[-1]]), 0), counts.bins
 
     def observe(self, watched: Callable[[], density.Watched]) -> None:
         """Nothing: nobody can watch what is kept nowhere."""

@@ -23,6 +23,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         loss_i = w(b_i) * max((c_i a_i) ^ noise_exponent, 0.005) * max(0, 1 - f / n_i)
                  * base(y_i, z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
+                 (multi-label: then to mean 1 of positives and of negatives each)
         c_i    = probability that the label is right, given its norm and the noise rate
         a_i    = less than 1 for a label that the model half believes, where many are wrong
         f      = norm_floor * max(0, 1 - mean of n in the batch / 0.1)
@@ -241,12 +242,20 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
         )
+        by_sign = batch_density
+        if self.base.multi_label:
+            batch_density = tf.reduce_sum(by_sign, axis=0)
         weight_of_bin = density.bin_weights(
             running_density, batch_density, self.density_exponent, self.max_weight
         )
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
-        weights = tf.gather(weight_of_bin, bins)
+        places = bins
+        if self.base.multi_label:
+            of_sign = density.sign_weights(weight_of_bin, by_sign, self.prior_strength)
+            weight_of_bin = tf.reshape(of_sign, [-1])
+            places += self.bins * tf.cast(rows >= logits.shape[-1], tf.int32)
+        weights = tf.gather(weight_of_bin, places)
         if self.estimates_noise:
             agreement = trust.agreement_weights(
                 norm, prior, noise_rate, density.mean_norm(running_density), logits.shape[-1]

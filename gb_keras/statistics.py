@@ -166,8 +166,8 @@ class GradientDensity(keras.layers.Layer):
                 right, float32 scalar; None leaves the noise rate as it is.
 
         Returns:
-            Samples per bin, `(bins,)`: the running density after the update, and the density of
-            the batch over all replicas.
+            Samples per bin: the running density after the update, `(bins,)`, and the density of
+            the batch over all replicas, as of the counts.
         """
         sums = (counts, num_active) if num_clean is None else (counts, num_active, num_clean)
         counts, num_active, *clean = sum_over_replicas(sums)

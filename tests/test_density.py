@@ -62,6 +62,7 @@ def test_counts_equal_numpy(data, num_rows, bins, samples, each_logit):
     draw = lambda low, high: data.draw(  # noqa: E731
         hnp.arrays(np.int32, samples, elements=st.integers(low, high))
     )
+    num_rows *= 2  # Negatives and positives, where each logit is a sample.
     rows, indices, included = draw(0, num_rows - 1), draw(0, bins - 1), draw(0, 1)
     expected = np.zeros((num_rows, bins))
     np.add.at(expected, (rows, indices), included)
@@ -70,7 +71,31 @@ def test_counts_equal_numpy(data, num_rows, bins, samples, each_logit):
     )
     np.testing.assert_array_equal(counts.histogram, expected)
     np.testing.assert_array_equal(counts.rows, expected.sum(axis=1))
-    np.testing.assert_array_equal(counts.bins, expected.sum(axis=0))
+    by_bin = expected.reshape(2, -1, bins).sum(axis=1) if each_logit else expected.sum(axis=0)
+    np.testing.assert_array_equal(counts.bins, by_bin)
+
+
+@quick
+@hypothesis.given(st.data(), st.integers(1, 6), st.floats(0, 2))
+def test_sign_weights_have_the_mean_that_the_margin_leaves(data, bins, strength):
+    draw = lambda low, high, shape: data.draw(  # noqa: E731
+        hnp.arrays(np.float64, shape, elements=st.floats(low, high))
+    )
+    counts = np.round(draw(0, 50, (2, bins)))
+    weights = draw(0.1, 10, bins)
+    found = density.sign_weights(
+        tf.constant(weights, tf.float32), tf.constant(counts, tf.float32), strength
+    ).numpy()
+    for own, of_sign in zip(counts, found, strict=True):
+        if not own.sum():
+            np.testing.assert_allclose(of_sign, weights, rtol=1e-5)
+            continue
+        mean = (own * weights).sum() / own.sum()
+        np.testing.assert_allclose(
+            (own * of_sign).sum() / own.sum(), mean ** (1 - strength), rtol=1e-4
+        )
+        # Within a sign all are scaled alike.
+        np.testing.assert_allclose(of_sign / of_sign[0], weights / weights[0], rtol=1e-4)
 
 
 def test_samples_of_no_class_are_in_no_count():

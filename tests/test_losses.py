@@ -176,6 +176,26 @@ def test_multi_label_balances_entries_by_their_own_norm():
     assert float(loss(labels, logits)) == pytest.approx((3 * easy * 2 / 3 + hard * 2) / 4)
 
 
+def test_with_a_margin_density_does_not_weigh_positives_against_negatives():
+    """All of the formula by NumPy, entry by entry; of a batch alone."""
+    options = {"bins": 6, "density_exponent": 0.7, "max_weight": 3.0, "prior_strength": 0.8}
+    loss = gb_keras.GradientBalancedLoss(keras.losses.BinaryCrossentropy(True), **options)
+    positives = BINARY.sum(axis=0)
+    margin = 0.8 * np.log((positives + 0.5) / (len(BINARY) - positives + 0.5))
+    probabilities = 1 / (1 + np.exp(-(LOGITS + margin)))
+    norm = np.abs(probabilities - BINARY)
+    bins = np.minimum(np.floor(norm * 6), 5).astype(int)
+    weights = np.bincount(bins.ravel(), minlength=6)[bins] ** -0.7
+    weights = np.clip(weights / weights.mean(), 1 / 3, 3)
+    weights = weights / weights.mean()
+    for sign in (0, 1):
+        weights[sign == BINARY] /= weights[sign == BINARY].mean() ** 0.8
+    _, gradient = value_and_gradient(loss, BINARY, LOGITS)
+    np.testing.assert_allclose(
+        gradient, weights * (probabilities - BINARY) / BINARY.size, rtol=1e-4, atol=1e-7
+    )
+
+
 def test_multi_label_margins_are_log_odds_of_the_batch_without_a_model():
     loss = gb_keras.GradientBalancedLoss(keras.losses.BinaryCrossentropy(True), density_exponent=0)
     positives = BINARY.sum(axis=0)

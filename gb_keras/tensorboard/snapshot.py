@@ -92,12 +92,15 @@ def take(
     # The running density stands for the batch as well: weights of mean 1 over all samples.
     all_classes = histogram.reshape(-1, bins).sum(axis=0)
     weights = density.bin_weights(all_classes, all_classes, loss.density_exponent, loss.max_weight)
+    if statistic.multi_label:
+        # By sign: (2, 1, bins), as the histogram is (2, num_classes, bins).
+        by_sign = histogram.sum(axis=1)
+        weights = density.sign_weights(weights, by_sign, loss.prior_strength)[:, np.newaxis]
     density_weights = np.where(all_classes > 0, weights.numpy(), np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
     margin_of = density.class_log_odds if statistic.multi_label else density.class_margin
     margins = margin_of(class_counts, loss.prior_strength).numpy()
     shared = {
-        "density_weights": density_weights,
         "margins": margins,
         "mass": statistic.watched.mass.numpy(),
         "num_skipped": int(statistic.num_skipped.numpy()),
@@ -105,13 +108,29 @@ def take(
     }
     if not statistic.multi_label:
         return [
-            Snapshot(name, loss, balanced, histogram, balanced_histogram, class_counts, **shared)
+            Snapshot(
+                name,
+                loss,
+                balanced,
+                histogram,
+                balanced_histogram,
+                class_counts,
+                density_weights=density_weights,
+                **shared,
+            )
         ]
-    parts = zip(
-        ("negatives", "positives"), histogram, balanced_histogram, class_counts, strict=True
-    )
     return [
-        Snapshot(f"{name}/{part}", loss, balanced, *of_part, **shared) for part, *of_part in parts
+        Snapshot(
+            f"{name}/{sign}",
+            loss,
+            balanced,
+            histogram[index],
+            balanced_histogram[index],
+            class_counts[index],
+            density_weights=density_weights[index, 0],
+            **shared,
+        )
+        for index, sign in enumerate(("negatives", "positives"))
     ]
 
 
@@ -124,7 +143,7 @@ def _balanced(histogram: np.ndarray, cells: np.ndarray, density_weights: np.ndar
     Args:
         histogram: Samples, `(..., bins)`.
         cells: Samples watched, plain and balanced, `(2, num_rows * bins)`.
-        density_weights: `(bins,)`; NaN where there is no sample.
+        density_weights: `(bins,)`, or what fits the histogram; NaN where there is no sample.
     """
     plain, balanced = cells.reshape(2, *histogram.shape)
     unknown = np.broadcast_to(np.nan_to_num(density_weights), histogram.shape)
