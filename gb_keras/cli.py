@@ -161,7 +161,8 @@ def prepare(
         typer.Option(
             help="digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME/CONFIG, folder:PATH (with a "
             "folder for each class), csv:PATH[?OPTIONS], parquet:PATH[?OPTIONS], "
-            "huggingface-dir:PATH, tfds-dir:PATH or open-images:boxes|labels:PATH[?OPTIONS]."
+            "huggingface-dir:PATH, tfds-dir:PATH, open-images:boxes:PATH[?OPTIONS] or "
+            "open-images:labels:PATH[?OPTIONS]."
         ),
     ],
     output: Output,

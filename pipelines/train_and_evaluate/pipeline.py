@@ -83,7 +83,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         Args:
             dataset: digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME[/CONFIG], folder:PATH (with
                 a folder for each class), csv:PATH[?OPTIONS], parquet:PATH[?OPTIONS],
-                huggingface-dir:PATH, tfds-dir:PATH or open-images:boxes|labels:PATH[?OPTIONS].
+                huggingface-dir:PATH, tfds-dir:PATH, open-images:boxes:PATH[?OPTIONS] or
+                open-images:labels:PATH[?OPTIONS].
             long_tail_factor: Largest over smallest class of the training split, at least 1; 1
                 leaves it as it is.
             label_noise: Share of training labels changed to another class, in [0, 1).

@@ -21,7 +21,8 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
     Args:
         data: digits, mnist5k, glyphs, glyphs-cjk, tfds:NAME[/CONFIG], folder:PATH (with a folder
             for each class), csv:PATH[?OPTIONS], parquet:PATH[?OPTIONS], huggingface-dir:PATH,
-            tfds-dir:PATH or open-images:boxes|labels:PATH[?OPTIONS], see docs/data.md.
+            tfds-dir:PATH, open-images:boxes:PATH[?OPTIONS] or open-images:labels:PATH[?OPTIONS],
+            see docs/data.md.
             The glyphs need font packages in the image. A PATH is one inside the container, for
             example on a mounted volume.
         long_tail_factor: Largest over smallest class of the training split, at least 1; 1 leaves
