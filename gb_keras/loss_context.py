@@ -92,7 +92,8 @@ class CurrentBatch:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch's density, twice."""
         del num_active, num_clean
-        return tf.reduce_sum(tf.reshape(counts.bins, [-1, counts.bins.shape[-1]]), 0), counts.bins
+        running = tf.reduce_sum(counts.bins, axis=0) if self._multi_label else counts.bins
+        return running, counts.bins
 
     def observe(self, watched: Callable[[], density.Watched]) -> None:
         """Nothing: nobody can watch what is kept nowhere."""

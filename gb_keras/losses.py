@@ -242,20 +242,11 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
         )
-        by_sign = batch_density
-        if self.base.multi_label:
-            batch_density = tf.reduce_sum(by_sign, axis=0)
-        weight_of_bin = density.bin_weights(
-            running_density, batch_density, self.density_exponent, self.max_weight
-        )
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
-        places = bins
-        if self.base.multi_label:
-            of_sign = density.sign_weights(weight_of_bin, by_sign, self.prior_strength)
-            weight_of_bin = tf.reshape(of_sign, [-1])
-            places += self.bins * tf.cast(rows >= logits.shape[-1], tf.int32)
-        weights = tf.gather(weight_of_bin, places)
+        weights = self._density_weights(
+            running_density, batch_density, rows, bins, logits.shape[-1]
+        )
         if self.estimates_noise:
             agreement = trust.agreement_weights(
                 norm, prior, noise_rate, density.mean_norm(running_density), logits.shape[-1]
@@ -274,6 +265,25 @@ class GradientBalancedLoss(keras.losses.Loss):
         if self.base.one_label:
             return balanced, density.loss_without_margin(losses, gradient, margin, labels)
         return balanced, self.base.of_logits(y_true, constant_logits)
+
+    def _density_weights(
+        self,
+        running_density: tf.Tensor,
+        batch_density: tf.Tensor,
+        rows: tf.Tensor,
+        bins: tf.Tensor,
+        num_classes: int,
+    ) -> tf.Tensor:
+        """Weight of each sample for its place in the statistic, in the shape of `bins`."""
+        exponent, max_weight = self.density_exponent, self.max_weight
+        if not self.base.multi_label:
+            of_bin = density.bin_weights(running_density, batch_density, exponent, max_weight)
+            return tf.gather(of_bin, bins)
+        all_of_them = tf.reduce_sum(batch_density, axis=0)
+        of_bin = density.bin_weights(running_density, all_of_them, exponent, max_weight)
+        of_sign = density.sign_weights(of_bin, batch_density, self.prior_strength)
+        positive = tf.cast(rows >= num_classes, tf.int32)
+        return tf.gather(tf.reshape(of_sign, [-1]), positive * self.bins + bins)
 
     def _prior(
         self, margin: tf.Tensor | None, labels: tf.Tensor, num_classes: int

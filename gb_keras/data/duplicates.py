@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import imagehash
 import numpy as np
-import scipy.sparse.csgraph
 from PIL import Image
 
 from gb_keras.data.images import fingerprint
+from gb_keras.data.ties import connected
 
 # Of the 64 bits of a perceptual hash. Hashes this near share one of four parts of 16 bits.
 MAX_DISTANCE = 3
@@ -86,11 +86,8 @@ def groups_alike(images: Iterable[Looks]) -> list[list[int]]:
         for one, other in _near(perceptual)
         if np.abs(thumbnails[one].astype(int) - thumbnails[other]).mean() <= MAX_DIFFERENCE
     ]
-    rows, columns = np.array(same + alike).T
-    ties = scipy.sparse.coo_array((np.ones(len(rows)), (rows, columns)), [len(images)] * 2)
-    _, component = scipy.sparse.csgraph.connected_components(ties, directed=False)
     members: dict[int, list[int]] = {}
-    for position, of in enumerate(component.tolist()):
+    for position, of in enumerate(connected(same + alike, len(images)).tolist()):
         members.setdefault(of, []).append(position)
     return [group for group in members.values() if len(group) > 1]
 

@@ -1,9 +1,15 @@
 """The labels of one image of a multi-label data set."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+
+# How features of a prepared data set are called: what an image shows and, where some labels are
+# unknown, what it is known not to show.
+PRESENT = "labels"
+ABSENT = "absent_labels"
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,16 @@ class LabelSet:
     absent: tuple[int, ...] | None = None
 
 
+def shown(label: int | LabelSet) -> tuple[int, ...]:
+    """Indices of the classes that an image shows.
+
+    Example:
+        >>> shown(3), shown(LabelSet((0, 2)))
+        ((3,), (0, 2))
+    """
+    return label.present if isinstance(label, LabelSet) else (label,)
+
+
 def presence_counts(labels: Iterable[int | LabelSet], num_classes: int) -> np.ndarray:
     """How many images show each class, int64, `(num_classes,)`.
 
@@ -37,11 +53,7 @@ def presence_counts(labels: Iterable[int | LabelSet], num_classes: int) -> np.nd
         >>> presence_counts([0, 2, 2], 3).tolist()
         [1, 0, 2]
     """
-    present = [
-        index
-        for label in labels
-        for index in (label.present if isinstance(label, LabelSet) else (label,))
-    ]
+    present = [index for label in labels for index in shown(label)]
     return np.bincount(np.array(present, dtype=np.int64), minlength=num_classes)
 
 
@@ -62,3 +74,27 @@ def absence_counts(labels: Iterable[LabelSet], num_classes: int) -> np.ndarray:
         + len(complete)
         - presence_counts(complete, num_classes)
     )
+
+
+def split_counts(
+    labels: Collection[int | LabelSet], num_classes: int, multi_label: bool
+) -> dict[str, Any]:
+    """What is told of a split: `num_examples`, `class_counts`, of label sets `absent_counts`.
+
+    Args:
+        labels: Labels of the split's images, or their label sets.
+        num_classes: Number of classes.
+        multi_label: Whether they are label sets.
+
+    Example:
+        >>> split_counts([0, 1, 1], 2, multi_label=False)
+        {'num_examples': 3, 'class_counts': [1, 2]}
+    """
+    counts: dict[str, Any] = {
+        "num_examples": len(labels),
+        "class_counts": presence_counts(labels, num_classes).tolist(),
+    }
+    if multi_label:
+        sets = cast("Collection[LabelSet]", labels)
+        counts["absent_counts"] = absence_counts(sets, num_classes).tolist()
+    return counts

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from gb_keras.data.label_set import ABSENT, PRESENT
 from gb_keras.data.manifest import read_manifest
 from gb_keras.data.resampling import class_quotas, resampled
 from gb_keras.data.tfds_directory import open_directory
@@ -16,8 +17,7 @@ __all__ = ["load_split", "read_manifest"]
 # The shuffle buffer holds encoded images; whole small and middle-sized sets fit in it.
 _SHUFFLE_BYTES = 256 * 2**20
 _MIN_SHUFFLE_EXAMPLES = 1024
-# Classes that an image shows, and those that it is known not to show.
-_LABEL_LISTS = ("labels", "absent_labels")
+_LABEL_LISTS = (PRESENT, ABSENT)
 
 
 def load_split(
@@ -97,7 +97,7 @@ def load_split(
     builder = open_directory(data_dir)
     features = builder.info.features
     kept = {name for name in ("image", "label", *_LABEL_LISTS) if name in features}
-    if "image" not in kept or not {"label", "labels"} & kept:
+    if "image" not in kept or not {"label", PRESENT} & kept:
         raise ValueError(
             "Expected a data set with the features 'image' and 'label' or 'labels'. Received: "
             f"{sorted(features)} in {str(data_dir)!r}. Prepare it with `gb-keras prepare` first."
@@ -117,9 +117,9 @@ def load_split(
         if image_size is not None:
             image = tf.image.resize(image, image_size, antialias=True)
         image = _with_channels(image, channels)
-        if "labels" not in kept:
+        if PRESENT not in kept:
             return image, record["label"]
-        num_classes = features["labels"].feature.num_classes
+        num_classes = features[PRESENT].feature.num_classes
         flags = [_flags(record[name], num_classes) for name in _LABEL_LISTS if name in kept]
         return image, *flags[:1], *(flags[0] + absent for absent in flags[1:])
 

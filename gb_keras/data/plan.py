@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import scipy.sparse.csgraph
 
 from gb_keras.data.group_splits import grouped_split
-from gb_keras.data.label_set import LabelSet
+from gb_keras.data.label_set import LabelSet, shown
 from gb_keras.data.multi_label_views import long_tail_of_sets, noisy_label_sets
 from gb_keras.data.scan import Record
 from gb_keras.data.source import SPLITS
 from gb_keras.data.splits import stratified_split
+from gb_keras.data.ties import connected
 from gb_keras.data.views import long_tail_indices, noisy_labels
 
 
@@ -120,11 +120,7 @@ def _shown(records: Sequence[Record], num_classes: int) -> tuple[np.ndarray, np.
     pairs = [
         (position, index)
         for position, record in enumerate(records)
-        for index in (
-            record.label.present or (num_classes,)
-            if isinstance(record.label, LabelSet)
-            else (record.label,)
-        )
+        for index in shown(record.label) or (num_classes,)
     ]
     owners, labels = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return owners, labels
@@ -144,10 +140,7 @@ def _groups(records: Sequence[Record]) -> np.ndarray:
     ]
     if not named:
         return np.array(prints, dtype=int)
-    ones = np.ones(len(named), dtype=np.int8)
-    ties = scipy.sparse.coo_array((ones, tuple(zip(*named, strict=True))), [len(numbers)] * 2)
-    _, component = scipy.sparse.csgraph.connected_components(ties, directed=False)
-    return component[prints]
+    return connected(named, len(numbers))[prints]
 
 
 def _without_leaks(records: Sequence[Record]) -> tuple[list[Record], list[dict[str, str]]]:

@@ -1,5 +1,6 @@
 """The first pass over a source: what is in it, what is broken, which images are the same."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,19 +72,33 @@ def scan(source: Source, image_size: int | None) -> Scan:
         (1797, (8, 8, 1))
     """
     found = Scan()
+    for split, example, image in images(source, image_size):
+        if isinstance(image, str):
+            found.problems.append({"file": example.id, "reason": image})
+            continue
+        record = Record(example.id, split, example.label, fingerprint(image), example.group)
+        found.records.append(record)
+        found.heights.add(image.shape[0])
+        found.widths.add(image.shape[1])
+        found.grey = found.grey and is_grey(image)
+    return found
+
+
+def images(
+    source: Source, image_size: int | None = None
+) -> Iterator[tuple[str, Example, np.ndarray | str]]:
+    """Every example of every split with its image, or with the reason why it has none.
+
+    Args:
+        source: The data set.
+        image_size: Side in pixels to which the images are resized, or `None`.
+    """
     for split in source.splits:
         for example in source.examples(split):
             try:
-                image = load(example, image_size)
+                yield split, example, load(example, image_size)
             except UnreadableImageError as error:
-                found.problems.append({"file": example.id, "reason": str(error)})
-                continue
-            record = Record(example.id, split, example.label, fingerprint(image), example.group)
-            found.records.append(record)
-            found.heights.add(image.shape[0])
-            found.widths.add(image.shape[1])
-            found.grey = found.grey and is_grey(image)
-    return found
+                yield split, example, str(error)
 
 
 def load(example: Example, image_size: int | None) -> np.ndarray:

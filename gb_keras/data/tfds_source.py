@@ -10,12 +10,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from gb_keras.data.images import UnreadableImageError, decode_image
-from gb_keras.data.label_set import LabelSet
+from gb_keras.data.label_set import ABSENT, PRESENT, LabelSet, shown
 from gb_keras.data.source import SPLITS, Example
 from gb_keras.data.tfds_directory import no_protobuf_warnings, open_directory
-
-# What `prepare` writes beside `labels`, where some are unknown.
-_ABSENT = "absent_labels"
 
 
 class TfdsSource:
@@ -131,11 +128,12 @@ def _image_and_labels(name: str, info: Any) -> tuple[str, list[str]]:
     image = "image" if "image" in images else images[0] if len(images) == 1 else None
     label = "label" if "label" in labels else labels[0] if len(labels) == 1 else None
     lists = [key for key in sorted(features) if _is_list(features[key])]
-    keys_of_labels = [label] if label else ["labels"] if "labels" in lists else lists[:1]
-    if keys_of_labels == ["labels"] and _ABSENT in lists:
-        keys_of_labels.append(_ABSENT)
-    elif not label and "labels" not in lists and len(lists) > 1:
-        keys_of_labels = []
+    if label is not None:
+        keys_of_labels = [label]
+    elif PRESENT in lists:
+        keys_of_labels = [key for key in (PRESENT, ABSENT) if key in lists]
+    else:
+        keys_of_labels = lists if len(lists) == 1 else []
     if image is None or not keys_of_labels:
         raise ValueError(
             f"Expected {name!r} to have one image and one class label, or one sequence of class "
@@ -177,8 +175,8 @@ def _kind(features: Any, images: list[str], labels: list[str]) -> str:
 
 
 def _load(data: bytes, label: int | LabelSet, num_classes: int) -> np.ndarray:
-    indices = label.present + (label.absent or ()) if isinstance(label, LabelSet) else (label,)
-    for index in indices:
+    absent = label.absent if isinstance(label, LabelSet) else None
+    for index in shown(label) + (absent or ()):
         if not 0 <= index < num_classes:
             raise UnreadableImageError(f"label {index} is none of the {num_classes} classes")
     return decode_image(data)

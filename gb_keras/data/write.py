@@ -8,7 +8,7 @@ from typing import Any, cast
 import tensorflow_datasets as tfds
 
 from gb_keras.data.images import encode_png, fingerprint
-from gb_keras.data.label_set import LabelSet
+from gb_keras.data.label_set import ABSENT, PRESENT, LabelSet
 from gb_keras.data.plan import Plan
 from gb_keras.data.scan import Record, Scan, load
 from gb_keras.data.source import Source, is_multi_label
@@ -51,16 +51,16 @@ def _label_features(source: Source, found: Scan) -> dict[str, Any]:
     label = tfds.features.ClassLabel(names=source.classes)
     if not is_multi_label(source):
         return {"label": label}
-    labels = {"labels": tfds.features.Sequence(label)}
+    labels = {PRESENT: tfds.features.Sequence(label)}
     unknown = any(cast(LabelSet, record.label).absent is not None for record in found.records)
-    return labels | ({"absent_labels": tfds.features.Sequence(label)} if unknown else {})
+    return labels | ({ABSENT: tfds.features.Sequence(label)} if unknown else {})
 
 
 def _values(label: int | LabelSet) -> dict[str, Any]:
     if not isinstance(label, LabelSet):
         return {"label": label}
-    labels = {"labels": list(label.present)}
-    return labels | ({} if label.absent is None else {"absent_labels": list(label.absent)})
+    labels = {PRESENT: list(label.present)}
+    return labels | ({} if label.absent is None else {ABSENT: list(label.absent)})
 
 
 def _examples(

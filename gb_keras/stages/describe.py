@@ -3,17 +3,18 @@
 import base64
 import itertools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from gb_keras.data.catalogue import full_name, open_source
 from gb_keras.data.duplicates import Looks, groups_alike, looks
-from gb_keras.data.images import UnreadableImageError, encode_png, is_grey, resize_image
-from gb_keras.data.label_set import LabelSet, absence_counts, presence_counts
-from gb_keras.data.source import Example, Source, is_multi_label
+from gb_keras.data.images import encode_png, is_grey, resize_image
+from gb_keras.data.label_set import LabelSet, shown, split_counts
+from gb_keras.data.scan import images
+from gb_keras.data.source import Source, is_multi_label
 from gb_keras.stages import report_description
 from gb_keras.stages.files import new_directory, require_empty, write_json, write_text
 
@@ -65,7 +66,7 @@ def describe(data: str, output_dir: str | os.PathLike | None = None) -> dict[str
     source = open_source(_name(data))
     examples, seen, sizes, broken = [], [], [], []
     num_grey = 0
-    for split, example, image in _images(source):
+    for split, example, image in images(source):
         if isinstance(image, str):
             broken.append({"file": example.id, "split": split, "reason": image})
             continue
@@ -74,7 +75,14 @@ def describe(data: str, output_dir: str | os.PathLike | None = None) -> dict[str
         sizes.append(image.shape[:2])
         num_grey += is_grey(image)
     duplicates = _duplicates(source, examples, seen)
-    splits = {split: _counts(source, split, examples) for split in source.splits}
+    splits = {
+        split: split_counts(
+            [label for of, _, label in examples if of == split],
+            len(source.classes),
+            is_multi_label(source),
+        )
+        for split in source.splits
+    }
     result = {
         "format": 1,
         "data": source.name,
@@ -102,31 +110,6 @@ def _name(data: str) -> str:
     if (Path(data) / "dataset_info.json").is_file():
         data = f"tfds-dir:{data}"
     return full_name(data)
-
-
-def _images(source: Source) -> Iterator[tuple[str, Example, np.ndarray | str]]:
-    """Every example of every split with its image, or with why there is none."""
-    for split in source.splits:
-        for example in source.examples(split):
-            try:
-                yield split, example, example.load()
-            except UnreadableImageError as error:
-                yield split, example, str(error)
-
-
-def _counts(
-    source: Source, split: str, examples: Sequence[tuple[str, str, int | LabelSet]]
-) -> dict[str, Any]:
-    labels = [label for of, _, label in examples if of == split]
-    num_classes = len(source.classes)
-    counts = {
-        "num_examples": len(labels),
-        "class_counts": presence_counts(labels, num_classes).tolist(),
-    }
-    if is_multi_label(source):
-        sets = cast("Collection[LabelSet]", labels)
-        counts["absent_counts"] = absence_counts(sets, num_classes).tolist()
-    return counts
 
 
 def _imbalance_factor(counts: Sequence[int]) -> float | None:
@@ -159,7 +142,7 @@ def _duplicates(
                     {
                         "file": name,
                         "split": split,
-                        "labels": [source.classes[index] for index in _present(label)],
+                        "labels": [source.classes[index] for index in shown(label)],
                     }
                     for split, name, label in members
                 ],
@@ -178,10 +161,6 @@ def _duplicates(
 def _labels(members: Sequence[tuple[str, str, int | LabelSet]]) -> list[int | LabelSet]:
     """The different labels of a group; equal ones do not disagree."""
     return list(dict.fromkeys(label for _, _, label in members))
-
-
-def _present(label: int | LabelSet) -> tuple[int, ...]:
-    return label.present if isinstance(label, LabelSet) else (label,)
 
 
 def _disagree(one: int | LabelSet, other: int | LabelSet) -> bool:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from gb_keras.data import pipeline
 from gb_keras.metrics import SHOTS, ExpectedCalibrationError, shots
 from gb_keras.stages import files, multi_label_measures, report_evaluation
-from gb_keras.stages.measures import calibration_bins, mean, number
+from gb_keras.stages.measures import calibration_bins, diverged, mean, number
 
 METRICS = (
     "accuracy",
@@ -156,11 +156,7 @@ def measure(
             "confused_pairs": [],
             "roc": None,
             "calibration": None,
-            "warnings": [
-                f"The model's predictions for {num_invalid} of {len(labels)} examples are not "
-                "finite numbers, so nothing could be measured. Training has diverged: lower the "
-                "learning rate, or look in the history for the epoch where the loss broke."
-            ],
+            "warnings": [diverged(num_invalid, len(labels), "examples")],
         }
     predicted = log_probabilities.argmax(axis=1)
     present = test_counts > 0

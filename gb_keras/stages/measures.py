@@ -28,6 +28,21 @@ def number(value: Any) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
+def diverged(num_invalid: int, number: int, what: str) -> str:
+    """The warning that predictions are no finite numbers.
+
+    Args:
+        num_invalid: How many are not.
+        number: How many there are.
+        what: Of what.
+    """
+    return (
+        f"The model's predictions for {num_invalid} of {number} {what} are not finite numbers, so "
+        "nothing could be measured. Training has diverged: lower the learning rate, or look in the "
+        "history for the epoch where the loss broke."
+    )
+
+
 def calibration_bins(metric: ExpectedCalibrationError) -> list[dict[str, Any]]:
     """Number, mean confidence and accuracy of each bin (None where empty)."""
     totals, corrects, confidences = (

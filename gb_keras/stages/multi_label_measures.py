@@ -9,7 +9,7 @@ import numpy as np
 import sklearn.metrics
 
 from gb_keras.metrics import SHOTS, ExpectedCalibrationError
-from gb_keras.stages.measures import calibration_bins, mean, number
+from gb_keras.stages.measures import calibration_bins, diverged, mean, number
 
 # Precision at which recall is read off.
 PRECISION = 0.9
@@ -135,11 +135,7 @@ def measure(
         "warnings": [],
     }
     if num_invalid:
-        result["warnings"] = [
-            f"The model's predictions for {num_invalid:,} of {len(entries.logits):,} labels are "
-            "not finite numbers, so nothing could be measured. Training has diverged: lower the "
-            "learning rate, or look in the history for the epoch where the loss broke."
-        ]
+        result["warnings"] = [diverged(num_invalid, len(entries.logits), "labels")]
         return result
     calibration = _calibration(entries)
     return {

@@ -2,15 +2,14 @@
 
 import logging
 import os
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from gb_keras.data import manifest as manifests
 from gb_keras.data.catalogue import folder_of, full_name, open_source
-from gb_keras.data.label_set import LabelSet, absence_counts, presence_counts
+from gb_keras.data.label_set import split_counts
 from gb_keras.data.leftovers import marked_as_ours, remove_leftovers
 from gb_keras.data.plan import Plan, plan_splits
 from gb_keras.data.scan import Scan, scan
@@ -261,16 +260,10 @@ def _manifest(
     checksums: dict[str, str],
 ) -> dict[str, Any]:
     multi_label = is_multi_label(source)
-    num_classes = len(source.classes)
-    splits = {}
-    for split, labels in plan.labels.items():
-        splits[split] = {
-            "num_examples": len(labels),
-            "class_counts": presence_counts(labels.values(), num_classes).tolist(),
-        }
-        if multi_label:
-            sets = cast("Collection[LabelSet]", labels.values())
-            splits[split]["absent_counts"] = absence_counts(sets, num_classes).tolist()
+    splits = {
+        split: split_counts(labels.values(), len(source.classes), multi_label)
+        for split, labels in plan.labels.items()
+    }
     made_of = getattr(source, "made_of", None)
     left_out = getattr(source, "left_out", None)
     return {

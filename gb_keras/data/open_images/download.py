@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gb_keras.data.open_images import rows
-from gb_keras.data.open_images.layout import Answers, Box, Photograph
+from gb_keras.data.open_images.layout import CLASS_FILES, Answers, Box, Photograph
 from gb_keras.data.source import SPLITS
 
 # What the names of the files begin with in different versions.
@@ -17,11 +17,7 @@ _EXTENSIONS = (".jpg", ".jpeg", ".png")
 # V7 calls one of its splits so in the names of some files.
 _SHORT = {"validation": "val"}
 _TRAINABLE = "classes-trainable.txt"
-# Of boxes and of labels of whole images: files of classes, and of annotations; the first counts.
-_CLASSES = {
-    "boxes": ("class-descriptions-boxable.csv", "class-descriptions.csv"),
-    "labels": ("class-descriptions.csv", "class-descriptions-boxable.csv"),
-}
+# Of boxes and of labels of whole images; the first counts.
 _ANNOTATIONS = {
     "boxes": ("{split}-annotations-bbox.csv",),
     "labels": (
@@ -65,7 +61,7 @@ class Download:
                 f"Expected {name!r} or 'oidv6-{name}' in {str(folder)!r}, its folder 'annotations' "
                 f"or 'train'. Received: neither. Download it from {_PAGE}"
             )
-        classes = self._file(_CLASSES[kind])
+        classes = self._file(CLASS_FILES[kind])
         self._files = {split: path for split, path in found.items() if path is not None}
         self.splits = tuple(self._files)
         self.classes = rows.class_names(classes)

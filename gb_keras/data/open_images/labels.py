@@ -55,20 +55,20 @@ class OpenImagesLabels:
         self._known = self._layout.classes
         self._hierarchy = Hierarchy(self.path / options.hierarchy) if options.hierarchy else None
         names = options.classes
-        self._chosen = chosen(
+        in_order = chosen(
             self._known,
             [mid for mid in self._layout.trainable() if mid in self._known]
             if names == (TRAINABLE,)
             else names,
         )
+        # Tens of millions of answers are looked up in it.
+        self._chosen = frozenset(in_order)
         # All of the chosen ones until it is known how many images show them.
-        self._labels: Mapping[str, int] = {mid: i for i, mid in enumerate(self._chosen)}
-        counts = np.zeros(len(self._chosen), dtype=np.int64)
+        self._labels: Mapping[str, int] = {mid: i for i, mid in enumerate(in_order)}
+        counts = np.zeros(len(in_order), dtype=np.int64)
         for _, label in self._images("train"):
             counts[list(label.present)] += 1
-        taken = [
-            mid for mid, n in zip(self._chosen, counts, strict=True) if n >= options.min_images
-        ]
+        taken = [mid for mid, n in zip(in_order, counts, strict=True) if n >= options.min_images]
         self._labels = {mid: label for label, mid in enumerate(taken)}
         self.classes = tuple(self._known[mid] for mid in taken)
         if len(taken) < 2:

@@ -19,6 +19,11 @@ FLAGS = {
     "depiction": "IsDepiction",
     "inside": "IsInside",
 }
+# Where display names of classes stand, of boxes and of labels of whole images; the first counts.
+CLASS_FILES = {
+    "boxes": ("class-descriptions-boxable.csv", "class-descriptions.csv"),
+    "labels": ("class-descriptions.csv", "class-descriptions-boxable.csv"),
+}
 # Left, top, right and bottom, as shares of the stored image's width and height.
 Edges = tuple[float, float, float, float]
 

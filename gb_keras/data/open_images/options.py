@@ -1,7 +1,8 @@
-"""What of Open Images to take: what stands behind the path of `open-images:boxes:PATH`."""
+"""What of Open Images to take: what stands behind the path of `open-images:boxes:PATH` or `labels`."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -67,14 +68,8 @@ def parse(argument: str, kind: type[Options]) -> tuple[Path, Options]:
         (PosixPath('/open'), BoxOptions(classes=(), drop=('group_of',), min_size=32))
     """
     path, given = source_options.parse(argument, [field.name for field in fields(kind)])
-    if kind is LabelOptions and given.get("classes") == TRAINABLE:
-        given.pop("classes")
-        return path, replace(_options(kind, given), classes=(TRAINABLE,))
-    return path, _options(kind, given)
-
-
-def _options(kind: type[Options], given: dict[str, str]) -> Options:
-    return kind(**{name: _READ[name](value) for name, value in given.items()})  # type: ignore[arg-type]
+    read = _READ[kind]
+    return path, kind(**{name: read[name](value) for name, value in given.items()})  # type: ignore[arg-type]
 
 
 def full_argument(argument: str, kind: type[Options]) -> str:
@@ -103,6 +98,10 @@ def _classes(text: str) -> tuple[str, ...]:
     return names
 
 
+def _classes_or_trainable(text: str) -> tuple[str, ...]:
+    return (TRAINABLE,) if text == TRAINABLE else _classes(text)
+
+
 def _drop(text: str) -> tuple[str, ...]:
     names = set(text.split(","))
     for name in sorted(names):
@@ -110,18 +109,21 @@ def _drop(text: str) -> tuple[str, ...]:
     return tuple(name for name in FLAGS if name in names)
 
 
-def _number(text: str) -> int:
+def _number(what: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(
-            f"Expected min_size in pixels or min_images, at least 1. Received: {text!r}."
-        )
+        raise ValueError(f"Expected {what}, at least 1. Received: {text!r}.")
     return int(text)
 
 
-_READ: dict[str, Callable[[str], object]] = {
-    "classes": _classes,
-    "drop": _drop,
-    "min_size": _number,
-    "hierarchy": str,
-    "min_images": _number,
+_READ: dict[type, dict[str, Callable[[str], object]]] = {
+    BoxOptions: {
+        "classes": _classes,
+        "drop": _drop,
+        "min_size": functools.partial(_number, "min_size in pixels"),
+    },
+    LabelOptions: {
+        "classes": _classes_or_trainable,
+        "hierarchy": str,
+        "min_images": functools.partial(_number, "min_images"),
+    },
 }

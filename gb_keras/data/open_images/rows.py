@@ -4,6 +4,7 @@ Kuznetsova et al., "The Open Images Dataset V4", IJCV 2020, arXiv 1811.00982; th
 described at https://storage.googleapis.com/openimages/web/download_v7.html
 """
 
+import collections
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,10 +41,8 @@ def class_names(path: Path) -> dict[str, str]:
     if not names:
         raise ValueError(_empty(path, "classes"))
     # Display names are not unique among the 20,000 of all classes.
-    shown = list(names.values())
-    return {
-        mid: name if shown.count(name) == 1 else f"{name} ({mid})" for mid, name in names.items()
-    }
+    times = collections.Counter(names.values())
+    return {mid: name if times[name] == 1 else f"{name} ({mid})" for mid, name in names.items()}
 
 
 def boxes(path: Path) -> Iterator[tuple[str, Box]]:

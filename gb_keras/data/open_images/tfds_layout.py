@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from gb_keras.data.open_images import rows
-from gb_keras.data.open_images.layout import FLAGS, Answers, Box, Photograph
+from gb_keras.data.open_images.layout import CLASS_FILES, FLAGS, Answers, Box, Photograph
 from gb_keras.data.source import SPLITS
 from gb_keras.data.tfds_directory import open_directory
 
@@ -19,10 +19,6 @@ _BOXES = "bobjects"
 _LABELS = "objects"
 _TRAINABLE = "objects_trainable"
 _CERTAIN = 10
-_NAMES = {
-    "boxes": ("class-descriptions-boxable.csv", "class-descriptions.csv"),
-    "labels": ("class-descriptions.csv", "class-descriptions-boxable.csv"),
-}
 
 
 class TfdsLayout:
@@ -64,7 +60,8 @@ class TfdsLayout:
         self._features = features
         self._of_boxes: list[str] = features[_BOXES]["label"].names
         mids = self._of_boxes if kind == "boxes" else features[_LABELS]["label"].names
-        named = next((folder / name for name in _NAMES[kind] if (folder / name).is_file()), None)
+        files = (folder / name for name in CLASS_FILES[kind])
+        named = next((path for path in files if path.is_file()), None)
         shown = rows.class_names(named) if named else {}
         self.classes: dict[str, str] = {mid: shown.get(mid, mid) for mid in mids}
 
