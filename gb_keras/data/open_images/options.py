@@ -1,4 +1,4 @@
-"""What of Open Images to take: what stands behind the path of `open-images:boxes:PATH` or `labels`."""
+"""What of Open Images to take: what stands behind the path of `open-images:KIND:PATH`."""
 
 import functools
 from collections.abc import Callable
