@@ -28,7 +28,7 @@ from gb_keras.robust_losses import SymmetricCrossentropy as SymmetricCrossentrop
 
 @keras.saving.register_keras_serializable(package="gb_keras")
 class LogitAdjustedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of logits shifted by the log class prior, for integer labels.
+    """Cross-entropy of logits shifted by the log class prior, for integer, one-hot or soft labels.
 
         loss = cross_entropy(y, z + tau * log pi),    pi_c = n_c / sum_k n_k
 
@@ -73,8 +73,8 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
         self._shift = tau * np.log(smoothed / smoothed.sum())
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Losses `(...)` of labels `(...)` or `(..., 1)` and logits `(..., num_classes)`."""
-        labels, logits = labels_and_logits(y_true, y_pred, len(self.class_counts))
+        """Losses `(...)` of logits `(..., num_classes)` and labels of that shape or `(...)`."""
+        labels, logits = labels_and_logits(y_true, y_pred, len(self.class_counts), soft=True)
         return crossentropy(labels, logits + ops.convert_to_tensor(self._shift, logits.dtype))
 
     def get_config(self) -> dict[str, Any]:

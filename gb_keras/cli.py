@@ -90,6 +90,15 @@ TrainImageSize = Annotated[
         rich_help_panel=_METHOD,
     ),
 ]
+Augmentation = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What is done to training images, repeatable: crop, flip, rand_augment, mixup or "
+        "cutmix.",
+        show_default=False,
+        rich_help_panel=_METHOD,
+    ),
+]
 DtypePolicy = Annotated[
     str,
     typer.Option(
@@ -314,6 +323,7 @@ def train(
     learning_rate: LearningRate = 1e-3,
     schedule: Schedule = "cosine",
     image_size: TrainImageSize = None,
+    augmentation: Augmentation = None,
     dtype_policy: DtypePolicy = "float32",
     jit_compile: JitCompile = False,
     seed: Seed = 0,
@@ -351,6 +361,7 @@ def train(
             learning_rate=learning_rate,
             schedule=schedule,
             image_size=image_size,
+            augmentation=augmentation or (),
             dtype_policy=dtype_policy,
             jit_compile=jit_compile,
             seed=seed,
@@ -445,6 +456,7 @@ def compare(
     learning_rate: LearningRate = 1e-3,
     schedule: Schedule = "cosine",
     image_size: TrainImageSize = None,
+    augmentation: Augmentation = None,
     dtype_policy: DtypePolicy = "float32",
     jit_compile: JitCompile = False,
     seed: Seed = 0,
@@ -477,6 +489,7 @@ def compare(
                 learning_rate=learning_rate,
                 schedule=schedule,
                 image_size=image_size,
+                augmentation=augmentation or (),
                 dtype_policy=dtype_policy,
                 jit_compile=jit_compile,
                 seed=seed,

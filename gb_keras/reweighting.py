@@ -176,22 +176,28 @@ def checked_counts(class_counts: Sequence[int]) -> np.ndarray:
 
 
 def crossentropy(labels: Any, logits: Any) -> Any:
-    """Softmax cross-entropy `(...)` of integer labels `(...)`, before any reduction.
+    """Softmax cross-entropy `(...)`, before any reduction.
 
     Args:
-        labels: Integer labels, `(...)`.
+        labels: Integer labels, `(...)`, or shares of classes, `(..., num_classes)`.
         logits: Logits, `(..., num_classes)`.
     """
+    if len(labels.shape) == len(logits.shape):
+        return keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
     return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
-def labels_and_logits(y_true: Any, y_pred: Any, num_classes: int | None = None) -> tuple[Any, Any]:
+def labels_and_logits(
+    y_true: Any, y_pred: Any, num_classes: int | None = None, soft: bool = False
+) -> tuple[Any, Any]:
     """Integer labels `(...)` and logits `(..., num_classes)`, checked against each other.
 
     Args:
         y_true: Integer labels, `(...)` or `(..., 1)`.
         y_pred: Logits, `(..., num_classes)`.
         num_classes: Number of classes that there must be, or None.
+        soft: Whether `y_true` may also be shares of classes, `(..., num_classes)`, which are then
+            returned in the type of the logits.
 
     Raises:
         ValueError: Another number of classes, or labels of another shape.
@@ -202,6 +208,8 @@ def labels_and_logits(y_true: Any, y_pred: Any, num_classes: int | None = None) 
             f"Expected logits of {num_classes} classes, as many as class counts or weights were "
             f"given. Received logits of shape {tuple(y_pred.shape)}."
         )
+    if soft and len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1]:
+        return ops.cast(y_true, y_pred.dtype), y_pred
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, axis=-1)
     if len(y_true.shape) != len(y_pred.shape) - 1:

@@ -304,3 +304,15 @@ def test_ghm_c_weighs_by_the_inverse_density():
 def test_arguments_are_checked(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_logit_adjustment_of_soft_labels_weighs_the_classes_by_their_shares():
+    counts = [50, 5, 1]
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 3)).astype("float32")
+    shares = rng.dirichlet(np.ones(3), size=6).astype("float32")
+    loss = baselines.LogitAdjustedCrossentropy(counts, reduction="none")
+    of_class = np.stack([loss(np.full(6, index), logits) for index in range(3)], axis=1)
+    np.testing.assert_allclose(loss(shares, logits), (shares * of_class).sum(axis=1), rtol=1e-5)
+    labels = np.array([0, 1, 2, 2, 1, 0])
+    np.testing.assert_allclose(loss(np.eye(3)[labels], logits), loss(labels, logits), rtol=1e-6)

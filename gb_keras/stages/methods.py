@@ -53,7 +53,9 @@ def names() -> list[str]:
     return list(_METHODS)
 
 
-def method(name: str, class_counts: Sequence[int], epochs: int) -> Method:
+def method(
+    name: str, class_counts: Sequence[int], epochs: int, soft_labels: bool = False
+) -> Method:
     """The method of a name, made for a data set and a length of training.
 
     | name | what |
@@ -78,16 +80,30 @@ def method(name: str, class_counts: Sequence[int], epochs: int) -> Method:
         name: One of `names()`.
         class_counts: Training samples of each class, `(num_classes,)`.
         epochs: Number of epochs of the whole training.
+        soft_labels: Whether labels will be shares of classes, `(batch, num_classes)`.
 
     Raises:
-        ValueError: There is no method of this name.
+        ValueError: There is no method of this name, or none that takes soft labels.
     """
     require_name("loss", name, _METHODS)
-    return _METHODS[name](class_counts, epochs)
+    chosen = _METHODS[name](class_counts, epochs)
+    if not soft_labels:
+        return chosen
+    if name not in _SOFT_LABEL_LOSSES:
+        raise ValueError(
+            f"Expected a loss that takes soft labels, one of {', '.join(_SOFT_LABEL_LOSSES)}. "
+            f"Received: loss={name!r}, which takes one label for each image. Choose another loss, "
+            "or leave out mixup and cutmix."
+        )
+    return dataclasses.replace(chosen, loss=_SOFT_LABEL_LOSSES[name](class_counts))
 
 
 def _cross_entropy_loss() -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _soft_cross_entropy_loss(class_counts: Sequence[int]) -> keras.losses.Loss:
+    return keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
 def _cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
@@ -164,4 +180,16 @@ _METHODS = {
     "seesaw": _seesaw,
     "ghm_c": _ghm_c,
     "gradient_balanced": _gradient_balanced,
+}
+
+_SOFT_LABEL_LOSSES = {
+    "cross_entropy": _soft_cross_entropy_loss,
+    "label_smoothing": lambda counts: keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.1
+    ),
+    "class_balanced": _soft_cross_entropy_loss,
+    "square_root_resampling": _soft_cross_entropy_loss,
+    "logit_adjustment": baselines.LogitAdjustedCrossentropy,
+    "ghm_c": lambda counts: baselines.ghm_c(loss=_soft_cross_entropy_loss(counts)),
+    "gradient_balanced": lambda counts: GradientBalancedLoss(_soft_cross_entropy_loss(counts)),
 }

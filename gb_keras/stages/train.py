@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import rich.table
 from gb_keras import backbones
 from gb_keras.backbones import saved
 from gb_keras.callbacks import GradientBalanceTensorBoard
+from gb_keras.data import augmentation as augmentations
 from gb_keras.data import manifest as manifests
 from gb_keras.data.pipeline import load_split
 from gb_keras.metrics import BalancedAccuracy
@@ -50,6 +51,7 @@ def train(
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
     image_size: int | None = None,
+    augmentation: Sequence[str] = (),
     dtype_policy: str = "float32",
     jit_compile: bool = False,
     seed: int = 0,
@@ -89,6 +91,9 @@ def train(
             `gb_keras.stages.optimizers.learning_rate_schedule`.
         image_size: Height and width in pixels that images are resized to. None keeps the size of
             the data set; where its images have several sizes, None is the backbone's default.
+        augmentation: What is done to training images, any of `"crop"`, `"flip"`, `"rand_augment"`,
+            `"mixup"` and `"cutmix"`, see `gb_keras.data.pipeline.load_split`. The last two blend
+            labels, which not all methods take.
         dtype_policy: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         jit_compile: Whether to compile steps with XLA.
         seed: Seed of the initial weights and of the order of the data, at least 0. Also set for
@@ -105,7 +110,8 @@ def train(
         the metrics of the last epoch.
 
     Raises:
-        ValueError: An argument out of its range, or other options than the run to resume has.
+        ValueError: An argument out of its range, a loss that cannot take blended labels, or other
+            options than the run to resume has.
         FileNotFoundError: `data_dir` holds no prepared data set, or there is no saved model or
             file of weights where they were said to be.
         ConnectionError: Weights could not be downloaded.
@@ -127,6 +133,7 @@ def train(
     start = time.monotonic()
     method = _method(config)
     logs = log_dir or run_dir / "logs"
+    soft_labels = _soft_labels(config)
     steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
     model = _new_model(config, method)
     # Only now: a run whose weights could not be had has not begun.
@@ -151,9 +158,14 @@ def train(
                 repeat=True,
                 start_epoch=start_epoch,
                 class_sampling=method.class_sampling,
+                augmentation=augmentation,
             ),
             validation_data=load_split(
-                data_dir, "validation", batch_size=batch_size, image_size=size
+                data_dir,
+                "validation",
+                batch_size=batch_size,
+                image_size=size,
+                one_hot=soft_labels,
             ),
             epochs=end_epoch,
             initial_epoch=start_epoch,
@@ -202,6 +214,7 @@ def _check(arguments: Mapping[str, Any]) -> None:
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
+    augmentations.check_names(arguments["augmentation"])
     leasts = {"epochs": 1, "batch_size": 1, "seed": 0, "image_size": 1, "freeze_epochs": 0}
     for name, least in leasts.items():
         value = arguments[name]
@@ -237,6 +250,7 @@ def _config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[s
     elif None in size:
         size = [backbones.get(arguments["backbone"]).default_size] * 2
     config = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
+    config["augmentation"] = list(config["augmentation"])
     for name in ("data_dir", "log_dir", "backbone", "weights"):
         config[name] = None if config[name] is None else os.fspath(config[name])
     return {
@@ -299,7 +313,13 @@ def _method(config: Mapping[str, Any]) -> methods.Method:
     if config.get("multi_label"):
         entry_counts = np.array([config["train_absent_counts"], counts])
         return multi_label_methods.method(config["loss"], entry_counts)
-    return methods.method(config["loss"], counts, config["epochs"])
+    return methods.method(config["loss"], counts, config["epochs"], _soft_labels(config))
+
+
+def _soft_labels(config: Mapping[str, Any]) -> bool:
+    """Whether labels of one class each become shares of classes."""
+    mixes = not augmentations.MIXING.isdisjoint(config["augmentation"])
+    return mixes and not config.get("multi_label")
 
 
 def _gradient_density(logs: str | os.PathLike, multi_label: bool) -> dict[str, Any]:
@@ -313,8 +333,10 @@ def _metrics(config: Mapping[str, Any]) -> dict[str, list[keras.metrics.Metric]]
     """Metrics for `compile`; those of several labels leave out what is not known."""
     if config.get("multi_label"):
         return {"weighted_metrics": [MultiLabelAccuracy(), MultiLabelBalancedAccuracy()]}
-    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    return {"metrics": [accuracy, BalancedAccuracy()]}
+    of_labels = keras.metrics.SparseCategoricalAccuracy
+    if _soft_labels(config):
+        of_labels = keras.metrics.CategoricalAccuracy
+    return {"metrics": [of_labels(name="accuracy"), BalancedAccuracy()]}
 
 
 def _new_model(config: Mapping[str, Any], method: methods.Method) -> keras.Model:

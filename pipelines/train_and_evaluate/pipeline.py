@@ -71,6 +71,7 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
         schedule: str = "cosine",
+        augmentation: list[str] = [],  # noqa: B006  KFP copies it.
         dtype_policy: str = "float32",
         jit_compile: bool = False,
         split: str = "test",
@@ -116,6 +117,7 @@ def make_pipeline(settings: Settings) -> GraphComponent:
             optimizer: adam, adamw or sgd (with momentum 0.9).
             learning_rate: Learning rate at the start, above 0. Try 0.1 with sgd.
             schedule: constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).
+            augmentation: What is done to training images: crop, flip, rand_augment, mixup, cutmix.
             dtype_policy: float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).
             jit_compile: Whether to compile steps with XLA.
             split: Split to measure on: train, validation or test.
@@ -151,6 +153,7 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 optimizer=optimizer,
                 learning_rate=learning_rate,
                 schedule=schedule,
+                augmentation=augmentation,
                 dtype_policy=dtype_policy,
                 jit_compile=jit_compile,
                 seed=seed,

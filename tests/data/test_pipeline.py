@@ -106,7 +106,7 @@ def test_resampled_epochs_depend_on_seed_and_epoch_alone(digits):
 
 def test_resampling_needs_an_endless_shuffled_stream(digits):
     for options in ({"shuffle": True}, {"repeat": True}):
-        with pytest.raises(ValueError, match="shuffle=True and repeat=True"):
+        with pytest.raises(ValueError, match="shuffle=True and repeat=True where class_sampling"):
             load_split(digits[0], "test", batch_size=8, class_sampling=[0.1] * 10, **options)
     with pytest.raises(ValueError, match="a share for each of the 10 classes"):
         load_split(

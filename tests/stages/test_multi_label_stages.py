@@ -238,3 +238,12 @@ def test_two_replicas_learn_what_one_learns(data):
     both, weights = fitted(two_replicas())
     np.testing.assert_allclose(both, counts, rtol=1e-4)
     assert all(np.isfinite(each).all() for each in weights)
+
+
+def test_blended_images_have_blended_labels(data, tmp_path):
+    options = {"augmentation": ["flip", "mixup", "cutmix"], "epochs": 2, "batch_size": 32}
+    summary = train(data[0], tmp_path / "run", **options, verbose=0)
+    assert all(np.isfinite(value) for value in summary["final"].values())
+    result = evaluate(tmp_path / "run", data[0], tmp_path / "evaluation", split="validation")
+    final = summary["final"]["val_balanced_accuracy"]
+    assert result["metrics"]["balanced_accuracy"] == pytest.approx(final, abs=1e-5)

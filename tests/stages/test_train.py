@@ -149,19 +149,21 @@ def interrupted(monkeypatch, after_epoch, *arguments, **options):
 
 
 @pytest.mark.parametrize(
-    ("loss", "dtype_policy", "after_epoch"),
+    ("loss", "dtype_policy", "after_epoch", "augmentation"),
     [
-        ("ldam_drw", "float32", 2),
-        ("gradient_balanced", "mixed_float16", 3),
-        ("equalization_v2", "float32", 1),
-        ("square_root_resampling", "float32", 2),
+        ("ldam_drw", "float32", 2, []),
+        ("gradient_balanced", "mixed_float16", 3, []),
+        ("gradient_balanced", "float32", 1, ["crop", "flip", "mixup"]),
+        ("equalization_v2", "float32", 1, []),
+        ("square_root_resampling", "float32", 2, []),
     ],
 )
 def test_resumed_run_equals_an_uninterrupted_one(
-    digits, tmp_path, monkeypatch, loss, dtype_policy, after_epoch
+    digits, tmp_path, monkeypatch, loss, dtype_policy, after_epoch, augmentation
 ):
     options = {
         "loss": loss,
+        "augmentation": augmentation,
         "dtype_policy": dtype_policy,
         "epochs": 3,
         "optimizer": "sgd",
@@ -252,6 +254,40 @@ def test_every_other_loss_trains_and_reloads(digits, tmp_path, loss):
     assert again["balanced_accuracy"] == pytest.approx(history["val_balanced_accuracy"][0])
 
 
+SOFT_LABEL_LOSSES = (
+    "cross_entropy",
+    "label_smoothing",
+    "class_balanced",
+    "square_root_resampling",
+    "logit_adjustment",
+    "ghm_c",
+    "gradient_balanced",
+)
+
+
+@pytest.mark.parametrize("loss", SOFT_LABEL_LOSSES)
+def test_losses_of_soft_labels_train_on_blended_images(digits, tmp_path, loss):
+    options = {"loss": loss, "augmentation": ["mixup", "cutmix"], **SHORT}
+    train(digits, tmp_path / "run", **options)
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    validation = load_split(digits, "validation", batch_size=1000, one_hot=True)
+    images, labels = next(iter(validation))
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    again = model.evaluate(images, labels, batch_size=64, return_dict=True, verbose=0)
+    assert again["loss"] == pytest.approx(history["val_loss"][0], rel=1e-4)
+    assert again["accuracy"] == pytest.approx(history["val_accuracy"][0])
+    assert again["balanced_accuracy"] == pytest.approx(history["val_balanced_accuracy"][0])
+    result = evaluate(tmp_path / "run", digits, tmp_path / "evaluation", split="validation")
+    assert result["metrics"]["accuracy"] == pytest.approx(history["val_accuracy"][0])
+
+
+@pytest.mark.parametrize("loss", sorted({*methods.names()} - {*SOFT_LABEL_LOSSES}))
+def test_losses_of_one_label_refuse_blended_images(digits, tmp_path, loss):
+    with pytest.raises(ValueError, match="Expected a loss that takes soft labels, one of cross_en"):
+        train(digits, tmp_path / "run", loss=loss, augmentation=["cutmix"], **SHORT)
+    assert not (tmp_path / "run").exists()
+
+
 def test_square_root_resampling_draws_classes_by_the_root_of_their_count(
     digits, tmp_path, monkeypatch
 ):
@@ -329,6 +365,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_p
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"verbose": 3}, "verbose to be"),
+        ({"augmentation": ["turn"]}, "augmentation to be one of crop"),
+        ({"augmentation": ["flip", "flip"]}, "each augmentation once"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_read_or_written(tmp_path, options, message):

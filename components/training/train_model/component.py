@@ -19,6 +19,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
     image_size: int = 0,
+    augmentation: list[str] = [],  # noqa: B006  KFP copies it.
     dtype_policy: str = "float32",
     jit_compile: bool = False,
     seed: int = 0,
@@ -45,6 +46,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         schedule: constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).
         image_size: Height and width in pixels that images are resized to. 0 keeps the size of the
             data set's images, or takes the backbone's own size where they differ in size.
+        augmentation: What is done to training images: crop, flip, rand_augment, mixup, cutmix.
         dtype_policy: float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).
         jit_compile: Whether to compile steps with XLA.
         seed: Seed of the initial weights and of the order of the data, at least 0.
@@ -72,6 +74,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         "schedule": schedule,
         # Optional[int] would say it better, but the local runner of KFP 2.17 fails on None.
         "image_size": image_size or None,
+        "augmentation": augmentation,
         "dtype_policy": dtype_policy,
         "jit_compile": jit_compile,
         "seed": seed,
