@@ -94,8 +94,12 @@ def test_losses_survive_their_config(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_shapes_are_checked(name):
-    with pytest.raises(ValueError, match="integer labels"):
-        LOSSES[name]()(one_hot(LABELS), LOGITS)
+    of_other_classes = one_hot(LABELS)[:, :3]
+    # Logit adjustment alone takes labels that are shares of classes.
+    wrong = [of_other_classes] if name == "logit_adjusted" else [of_other_classes, one_hot(LABELS)]
+    for labels in wrong:
+        with pytest.raises(ValueError, match="integer labels"):
+            LOSSES[name]()(labels, LOGITS)
     if name in ("logit_adjusted", "ldam", "weighted"):
         with pytest.raises(ValueError, match="logits of 4 classes"):
             LOSSES[name]()(LABELS, LOGITS[:, :3])

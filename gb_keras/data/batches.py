@@ -41,7 +41,7 @@ class Batches:
     ):
         self.batch_size = batch_size
         self._image = features["image"]
-        self._image_size = image_size
+        self._image_size = None if image_size is None else tuple(image_size)
         self._channels = channels
         self._drop_remainder = drop_remainder
         self._label_lists = [name for name in _LABEL_LISTS if name in features]
@@ -97,7 +97,8 @@ class Batches:
 
     def _decode(self, record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         image = self._image.decode_example(record["image"])
-        if self._image_size is not None:
+        # TensorFlow takes as long to resize an image to its own size.
+        if self._image_size not in (None, image.shape[:2]):
             image = tf.image.resize(image, self._image_size, antialias=True)
         image = _with_channels(image, self._channels)
         if not self._label_lists:

@@ -48,9 +48,16 @@ DEFAULTS = {
     "image_size": {None: 0},
     "weights": {None: ""},
     "baseline": {None: ""},
+    "augmentation": {(): []},
     "verbose": {"auto": 2},
 }
-TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE", "bool": "BOOLEAN"}
+TYPES = {
+    str: "STRING",
+    int: "NUMBER_INTEGER",
+    float: "NUMBER_DOUBLE",
+    bool: "BOOLEAN",
+    list[str]: "LIST",
+}
 
 by_name = pytest.mark.parametrize("component", FOLDERS, ids=lambda each: each.name)
 assets_by_name = pytest.mark.parametrize("asset", ASSETS, ids=lambda each: each.name)
@@ -81,10 +88,14 @@ def test_every_option_of_the_stage_is_a_parameter(component):
     parameters = {
         name: parameter.default
         for name, parameter in inspect.signature(component.python_func).parameters.items()
-        if parameter.annotation in (str, int, float, bool)
+        if parameter.annotation in TYPES
     }
     assert parameters == options
-    types = {name: type(value) for name, value in parameters.items() if value is not inspect._empty}
+    types = {
+        name: list[str] if value == [] else type(value)
+        for name, value in parameters.items()
+        if value is not inspect._empty
+    }
     assert types.items() <= component.python_func.__annotations__.items()
 
 
@@ -92,13 +103,10 @@ def test_every_option_of_the_stage_is_a_parameter(component):
 def test_parameters_and_descriptions_are_in_the_yaml(component, tmp_path):
     (spec,) = ir.compile_spec(component, tmp_path).components.values()
     for name, parameter in inspect.signature(component.python_func).parameters.items():
-        if parameter.annotation in (str, int, float, bool):
+        if parameter.annotation in TYPES:
             entry = spec.input_definitions.parameters[name]
             kind = entry.DESCRIPTOR.fields_by_name["parameter_type"].enum_type
-            assert (
-                kind.values_by_number[entry.parameter_type].name
-                == (TYPES[parameter.annotation.__name__])
-            )
+            assert kind.values_by_number[entry.parameter_type].name == TYPES[parameter.annotation]
             if parameter.default is not parameter.empty:
                 assert ir.value(entry.default_value) == parameter.default
     entries = [

@@ -27,7 +27,7 @@ from components.training.train_model import train_model
 from gb_keras.tensorboard import history
 from pipelines.train_and_evaluate import __main__ as cli
 from pipelines.train_and_evaluate import train_and_evaluate
-from tests.data.open_images import put_tree
+from tests.data.open_images import put_classes, put_image, put_labels, put_tree
 from tests.kubeflow import ir
 
 # Its runs are shared by its tests, so one worker takes them all.
@@ -231,6 +231,34 @@ def test_open_images_is_prepared_again_only_when_its_files_have_changed(tmp_path
     assert f"train/{broken.name}:" in failed.stderr_text
     assert "not an image" in failed.stderr_text
     assert "--on-error skip" in failed.stderr_text
+
+
+def test_labels_of_open_images_with_augmentation(tmp_path):
+    images = [f"{index:04}" for index in range(60)]
+    for image in images:
+        put_image(tmp_path / "photos", image)
+    put_classes(tmp_path / "photos", "class-descriptions.csv")
+    # Every third image says nothing of dogs.
+    cats = [(image, "Cat", int(image) % 2) for image in images]
+    dogs = [(image, "Dog", int(image) % 4 // 2) for image in images if int(image) % 3]
+    put_labels(tmp_path / "photos", cats + dogs)
+    process = run(
+        tmp_path / "runs",
+        *("--dataset", f"open-images:labels:{tmp_path}/photos", "--image-size", 16),
+        *("--epochs", 1, "--augmentation", "flip", "--augmentation", "mixup"),
+    )
+    assert process.returncode == 0, process.stderr_text
+    (folder,) = (tmp_path / "runs").glob("train-and-evaluate-*")
+    loop = folder / "for-loop-1-iteration-1"
+    trained = artifacts(loop / "train-model")["model"]
+    config = json.loads((Path(trained["uri"]) / "config.json").read_text())
+    assert (config["multi_label"], config["augmentation"]) == (True, ["flip", "mixup"])
+    known = np.add(config["train_class_counts"], config["train_absent_counts"])
+    assert dict(zip(config["classes"], known, strict=True))["Dog"] < known.max()
+    evaluation = Path(artifacts(loop / "evaluate-model")["evaluation"]["uri"])
+    metrics = json.loads((evaluation / "metrics.json").read_text())["metrics"]
+    assert 0 < metrics["mean_average_precision"] <= 1
+    assert "mAP" in process.stdout_text
 
 
 def test_only_what_runs_here_depends_on_the_files_here(tmp_path, monkeypatch):
