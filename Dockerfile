@@ -1,5 +1,6 @@
 # The image of the Kubeflow components: gb_keras with its stages, and kfp, which runs them.
 #
+#   make image    # docker, podman or buildah, whichever is there
 #   docker build --tag gb-keras:0.1.0 .
 #   docker build --tag gb-keras:0.1.0-gpu --build-arg TENSORFLOW='tensorflow[and-cuda]' .
 
@@ -17,9 +18,16 @@ COPY --from=wheel /wheels /wheels
 RUN python3 -m venv --without-pip /opt/gb-keras \
     && wheel="$(ls /wheels/gb_keras-*.whl)" \
     && pip --python /opt/gb-keras/bin/python install --no-cache-dir --constraint /constraints.txt \
-        "${wheel}[all]" "${TENSORFLOW}"
+        "${wheel}[all]" "${TENSORFLOW}" \
+    # Headers to build operations with, a seventh of the image.
+    && rm -r /opt/gb-keras/lib/python3.11/site-packages/tensorflow/include
 
 FROM python:3.11-slim
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="gb_keras" \
+    org.opencontainers.image.description="Multi-class training on gradient balance for Keras" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=environment /opt/gb-keras /opt/gb-keras
 ENV PATH=/opt/gb-keras/bin:$PATH \
     PYTHONUNBUFFERED=1 \

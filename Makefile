@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO := runs/demo
+IMAGE := gb-keras:0.1.0
+# More options of the engine's command to build, such as --build-arg.
+IMAGE_OPTIONS :=
+# The first that answers: a client of docker may be there without its daemon.
+ENGINE = $(shell for each in docker podman buildah; do \
+	$$each info >/dev/null 2>&1 && { echo $$each; break; }; done)
 # A folder of its own for each run, so that none reports what older code has learned.
 LEARNED := runs/bench/$(shell date +%Y-%m-%d-%H-%M-%S)
 
@@ -37,10 +43,17 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup \
 		--override-ini filterwarnings=default
 
+image:  ## Build the image with docker, podman or buildah, whichever is there
+	@test -n "$(ENGINE)" || { echo "Install docker, podman or buildah first." >&2; exit 1; }
+	$(ENGINE) build --tag $(IMAGE) $(IMAGE_OPTIONS) .
+
+image-check: $(INSTALLED) image  ## Build the image and run it: training, components, as any user
+	GB_KERAS_IMAGE=$(IMAGE) GB_KERAS_ENGINE=$(ENGINE) $(BIN)/pytest tests/image
+
 bench: $(INSTALLED)  ## Step time, memory, cost of the TensorBoard page; learning, the quick suite
 	$(BIN)/python -m benchmarks.overhead run
 	$(BIN)/python -m benchmarks.dashboard
 	$(BIN)/python -m benchmarks.learning run --suite quick --seeds 3 --results $(LEARNED)
 	$(BIN)/python -m benchmarks.learning report --suite quick --results $(LEARNED)
 
-.PHONY: help demo test lint test-minimum bench
+.PHONY: help demo test lint test-minimum bench image image-check

@@ -1,0 +1,108 @@
+"""The image of the Dockerfile: `make image-check` builds it and runs these tests in it."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+
+import pytest
+
+from components.data_processing.prepare_data import prepare_data
+from components.training.train_model import train_model
+from tests.image.engine import Container
+from tests.kubeflow import ir
+
+IMAGE = os.environ.get("GB_KERAS_IMAGE")
+if not IMAGE:
+    pytest.skip("no image was built: `make image-check` does", allow_module_level=True)
+
+pytestmark = pytest.mark.xdist_group("image")
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory):
+    return Container(os.environ["GB_KERAS_ENGINE"], IMAGE, tmp_path_factory.mktemp("output"))
+
+
+def test_version(container):
+    assert container.run("gb-keras", "--version").strip() == (
+        f"gb-keras {importlib.metadata.version('gb-keras')}"
+    )
+
+
+def test_it_says_what_it_is_and_is_not_root(container):
+    config = container.config()
+    assert config["User"] == "1000"
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.version"] == importlib.metadata.version("gb-keras")
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert {"title", "description"} <= {name.rpartition(".")[2] for name in labels}
+
+
+@pytest.mark.parametrize("name", ["gcc", "cc", "make", "git"])
+def test_it_holds_no_tools_to_build_with(container, name):
+    assert container.run("sh", "-c", f"command -v {name} || echo none").strip() == "none"
+
+
+def test_it_holds_no_caches(container):
+    found = container.run(
+        "sh", "-c", "ls -d /root/.cache/* /home/*/.cache/* /wheels /source 2>/dev/null || true"
+    )
+    assert found == ""
+
+
+def test_the_root_file_system_cannot_be_written_to(container):
+    with pytest.raises(subprocess.CalledProcessError, match="Read-only file system"):
+        container.run("sh", "-c", "touch /opt/gb-keras/here")
+
+
+def test_from_data_to_an_evaluation(container):
+    shell = (
+        "gb-keras prepare --data digits --long-tail-factor 20 --output /output/data"
+        " && gb-keras train --data /output/data --output /output/run --epochs 2"
+        " && gb-keras evaluate --run /output/run --data /output/data --output /output/evaluation"
+    )
+    container.run("sh", "-c", shell)
+    metrics = json.loads((container.folder / "evaluation/metrics.json").read_text())["metrics"]
+    assert 0 < metrics["balanced_accuracy"] <= 1
+    assert (container.folder / "evaluation/report.html").is_file()
+
+
+def test_components_run_by_the_command_that_a_cluster_gives_them(container, tmp_path):
+    """The launcher of a cluster fills `{{$}}` with where inputs are and outputs are wanted."""
+
+    def run(component, values, **inputs):
+        spec = ir.compile_spec(component, tmp_path)
+        (command,) = ir.executors(spec).values()
+        (definition,) = spec.components.values()
+        parameters = definition.input_definitions.parameters.items()
+        defaults = {
+            name: ir.value(each.default_value)
+            for name, each in parameters
+            if each.HasField("default_value")
+        }
+        outputs = {
+            name: _artifact(name, each.artifact_type.schema_title)
+            for name, each in definition.output_definitions.artifacts.items()
+        }
+        executor_input = {
+            "inputs": {"parameterValues": defaults | values, "artifacts": inputs},
+            "outputs": {"artifacts": outputs, "outputFile": f"/output/{component.name}.json"},
+        }
+        filled = [
+            argument.replace("{{$}}", json.dumps(executor_input)) for argument in command.args
+        ]
+        container.run(*command.command, *filled)
+        return json.loads((container.folder / f"{component.name}.json").read_text())["artifacts"]
+
+    prepared = run(prepare_data, {"data": "digits"})
+    assert (container.folder / "dataset/manifest.json").is_file()
+    trained = run(train_model, {"epochs": 1}, dataset=prepared["dataset"])
+    assert (container.folder / "model/model.keras").is_file()
+    (metrics,) = trained["metrics"]["artifacts"]
+    assert metrics["metadata"]["val_loss"] > 0
+
+
+def _artifact(name, schema_title):
+    kind = {"schemaTitle": schema_title, "schemaVersion": "0.0.1"}
+    return {"artifacts": [{"name": name, "type": kind, "uri": f"/output/{name}", "metadata": {}}]}
