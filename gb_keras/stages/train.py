@@ -119,10 +119,10 @@ def train(
         FloatingPointError: The loss has become infinite or not a number.
     """
     arguments = dict(locals())  # All arguments by name, as long as this is the first line.
-    _check(arguments)
     # Before anything else that TensorFlow does.
     devices = distribution.strategy(strategy)
     distributed = distribution.describe(devices)
+    _check(arguments)
     manifest = manifests.read_manifest(data_dir)
     multi_label = manifest.get("multi_label", False)
     require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
@@ -222,7 +222,6 @@ def _check(arguments: Mapping[str, Any]) -> None:
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
-    require_name("strategy", arguments["strategy"], distribution.NAMES)
     leasts = {"epochs": 1, "batch_size": 1, "seed": 0, "image_size": 1, "freeze_epochs": 0}
     for name, least in leasts.items():
         value = arguments[name]
