@@ -14,12 +14,11 @@ def of_a_step(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[int]:
     """Elements of each all-reduce of a training step, in their order.
 
     Args:
-        model: A compiled model of a strategy of several workers, which trains on the batch twice.
+        model: A model of a strategy of several workers, which has trained before: the first step
+            creates variables, and is traced twice. It trains on the batch.
         x: A global batch.
         y: Its labels.
     """
-    # Variables are created in a first step, which TensorFlow traces twice.
-    model.fit(x, y, batch_size=len(x), verbose=0)
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(len(x))
     batches = iter(model.distribute_strategy.experimental_distribute_dataset(data))
     model.make_train_function(force=True)

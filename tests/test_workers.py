@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import keras
 import numpy as np
@@ -25,7 +24,10 @@ MODELS = ("plain", "seesaw", "balanced")
 def alone(tmp_path_factory):
     """What one process has learned."""
     folder = tmp_path_factory.mktemp("alone")
-    return worker_program.all_results(tf.distribute.get_strategy(), folder, MODELS), folder
+    found = {}
+    for name in MODELS:
+        found |= worker_program.results(tf.distribute.get_strategy(), name, folder)[1]
+    return found, folder
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_two_workers_have_what_one_process_has(alone, two):
             # A norm on the edge of a bin would round to either side; there is none here.
             np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=2e-5, err_msg=name)
     active = np.bincount(worker_program.LABELS, worker_program.WEIGHTS > 0)
-    np.testing.assert_array_equal(expected["balanced class_counts"], 3 * active)
+    np.testing.assert_array_equal(expected["balanced class_counts"], 2 * active)
 
 
 def test_three_workers_have_what_one_process_has(alone, three):
@@ -149,10 +151,9 @@ def one_process(job):
 def killed(job):
     """A run whose second worker is killed in its second epoch, and how the processes ended."""
     folder, options = job
-    start = time.monotonic()
     processes = workers.start(2, "train", folder / "data", folder / "run", json.dumps(options), 1)
     ends = workers.ended(processes)
-    return folder / "run", ends, time.monotonic() - start
+    return folder / "run", ends
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +181,11 @@ def assert_same_run(folder, other):
 
 
 def test_a_killed_worker_ends_the_others_with_an_error(killed):
-    folder, ends, seconds = killed
+    folder, ends = killed
     (code, output), (killed_code, _) = ends
     assert killed_code == -9
-    assert code not in (0, None), "the chief was still waiting"
+    assert code == 1, output
     assert "UnavailableError" in output or "Connection reset" in output, output
-    assert seconds < 120
     assert not (folder / "model.keras").exists()
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["epoch-0001"]
 

@@ -67,16 +67,15 @@ def results(strategy, name, folder):
         sample_weight=WEIGHTS[:num_samples],
         validation_data=(FEATURES[:13], LABELS[:13]),
         batch_size=BATCH_SIZE,
-        epochs=3,
+        epochs=2,
         shuffle=False,
         verbose=0,
     ).history
     found = {f"history {key}": values for key, values in history.items()}
     found |= {f"weights {i}": value for i, value in enumerate(model.get_weights())}
-    found["predictions"] = model.predict(FEATURES, batch_size=BATCH_SIZE, verbose=0)
-    evaluation = model.evaluate(FEATURES, LABELS, batch_size=BATCH_SIZE, verbose=0)
-    found["evaluation"] = evaluation
     if name == "balanced":
+        found["predictions"] = model.predict(FEATURES, batch_size=BATCH_SIZE, verbose=0)
+        found["evaluation"] = model.evaluate(FEATURES, LABELS, batch_size=BATCH_SIZE, verbose=0)
         statistic = model.gradient_density
         for each in ("histogram", "class_counts", "num_updates", "num_skipped", "noise_rate"):
             found[each] = getattr(statistic, each).numpy()
@@ -85,14 +84,7 @@ def results(strategy, name, folder):
     # All save, as they read metrics together; the chief's is looked at.
     worker = distribution.describe(strategy).worker
     model.save(folder / f"{name}-{worker}.keras")
-    return {f"{name} {key}": np.asarray(value) for key, value in found.items()}
-
-
-def all_results(strategy, folder, names):
-    found = {}
-    for name in names:
-        found |= results(strategy, name, folder)
-    return found
+    return model, {f"{name} {key}": np.asarray(value) for key, value in found.items()}
 
 
 def errors_without_repair(strategy):
@@ -119,18 +111,20 @@ def models(folder, names):
     strategy = distribution.strategy()
     described = distribution.describe(strategy)
     found = {"described": {**described.as_dict(), "worker": described.worker}}
-    found["errors"] = errors_without_repair(strategy)
+    if "plain" in names:
+        found["errors"] = errors_without_repair(strategy)
     try:
         distribution.require_same(strategy, "number", described.worker)
     except ValueError as error:
         found["disagreement"] = str(error)
-    np.savez(folder / f"results-{described.worker}.npz", **all_results(strategy, folder, names))
-    one_batch = FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE]
-    found["collectives"] = {
-        name: collectives.of_a_step(new_model(strategy, name), *one_batch)
-        for name in names
-        if name != "seesaw"
-    }
+    arrays, found["collectives"] = {}, {}
+    for name in names:
+        model, of_model = results(strategy, name, folder)
+        arrays |= of_model
+        found["collectives"][name] = collectives.of_a_step(
+            model, FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE]
+        )
+    np.savez(folder / f"results-{described.worker}.npz", **arrays)
     (folder / f"found-{described.worker}.json").write_text(json.dumps(found))
 
 

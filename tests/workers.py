@@ -44,7 +44,7 @@ def start(num_workers: int, *arguments: object) -> list[subprocess.Popen]:
     ]
 
 
-def ended(processes: list[subprocess.Popen], timeout: float = 240) -> list[tuple[int, str]]:
+def ended(processes: list[subprocess.Popen], timeout: float = 500) -> list[tuple[int, str]]:
     """Exit code and output of each process, which are killed where one takes too long."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]

@@ -47,13 +47,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.folder = self.run_dir / "checkpoints"
         self.is_chief = is_chief
         self.history: History = {}
-        self._damaged: set[int] = set()
-        self._damaged = self._find_damaged()
-
-    @property
-    def num_epochs(self) -> int:
-        """Number of finished epochs."""
-        return max(self._finished(), default=0)
+        # Number of finished epochs. Kept here, since others see late what the chief has written.
+        self.num_epochs = self._last_whole()
 
     def restore(self, model: keras.Model) -> int:
         """Load the last finished epoch, if there is one, into a compiled model.
@@ -64,12 +59,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if self.is_chief:
             self.folder.mkdir(parents=True, exist_ok=True)
             # What a killed process left half-written or a disk has damaged, and nothing else.
-            for useless in (*self.folder.glob(".epoch-*"), *map(self._path, self._damaged)):
+            damaged = [self._path(epoch) for epoch in self._finished() if epoch > self.num_epochs]
+            for useless in (*self.folder.glob(".epoch-*"), *damaged):
                 shutil.rmtree(useless)
-        num_epochs = self.num_epochs
-        if not num_epochs:
+        if not self.num_epochs:
             return 0
-        latest = self._path(num_epochs)
+        latest = self._path(self.num_epochs)
         # The optimizer's state can only be loaded into variables that exist.
         model.optimizer.build(model.trainable_variables)
         model.load_weights(latest / "state.weights.h5")
@@ -80,7 +75,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
             variable.assign(state)
         self.history = read_json(latest / "history.json")
         self._write_history()
-        return num_epochs
+        return self.num_epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Save the epoch, then forget all but the one before.
@@ -112,6 +107,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if self.is_chief:
             for older in self._finished()[:-2]:
                 shutil.rmtree(self._path(older))
+        self.num_epochs = epoch + 1
         self._write_history()
 
     def remove(self) -> None:
@@ -139,31 +135,30 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if not self.folder.exists():
             return []
         matches = (re.fullmatch(r"epoch-(\d+)", path.name) for path in self.folder.iterdir())
-        return sorted({int(match[1]) for match in matches if match} - self._damaged)
+        return sorted(int(match[1]) for match in matches if match)
 
-    def _find_damaged(self) -> set[int]:
-        """Epochs whose files are not what was written, down to the first that is whole."""
-        damaged: set[int] = set()
+    def _last_whole(self) -> int:
+        """The last epoch whose files are what was written; 0 where none was finished yet."""
         found = self._finished()
+        damaged: list[str] = []
         for epoch in reversed(found):
             if _is_whole(self._path(epoch)):
                 break
-            damaged.add(epoch)
-        else:
-            if found:
-                raise ValueError(
-                    f"Expected a whole checkpoint in {str(self.folder)!r}. Received: "
-                    f"{', '.join(self._path(epoch).name for epoch in found)}, damaged. Train into "
-                    "another folder, or remove this run to start it anew."
-                )
-        if damaged:
-            names = ", ".join(self._path(each).name for each in sorted(damaged))
-            warnings.warn(
-                f"Checkpoints in {str(self.folder)!r} are damaged: {names}. Going on from "
-                f"{self._path(epoch).name}.",
-                stacklevel=3,
+            damaged.append(self._path(epoch).name)
+        if not damaged:
+            return max(found, default=0)
+        if len(damaged) == len(found):
+            raise ValueError(
+                f"Expected a whole checkpoint in {str(self.folder)!r}. Received: "
+                f"{', '.join(reversed(damaged))}, damaged. Train into another folder, or remove "
+                "this run to start it anew."
             )
-        return damaged
+        warnings.warn(
+            f"Checkpoints in {str(self.folder)!r} are damaged: {', '.join(damaged)}. Going on from "
+            f"{self._path(epoch).name}.",
+            stacklevel=3,
+        )
+        return epoch
 
     def _write_history(self) -> None:
         if not self.is_chief:
