@@ -13,6 +13,7 @@ _IN_HASTE = "tensorboard.default" in sys.modules or os.path.basename(sys.argv[0]
 if TYPE_CHECKING or not _IN_HASTE:
     from gb_keras import baselines as baselines
     from gb_keras import callbacks as callbacks
+    from gb_keras import distribution as distribution
     from gb_keras import metrics as metrics
     from gb_keras.losses import GradientBalancedLoss as GradientBalancedLoss
     from gb_keras.statistics import GradientDensity as GradientDensity
@@ -22,6 +23,7 @@ else:
     _HOMES = {
         "baselines": "gb_keras.baselines",
         "callbacks": "gb_keras.callbacks",
+        "distribution": "gb_keras.distribution",
         "metrics": "gb_keras.metrics",
         "GradientBalancedLoss": "gb_keras.losses",
         "GradientDensity": "gb_keras.statistics",

@@ -111,10 +111,11 @@ class GradientBalanceTensorBoard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the statistics, and the recalls that the epoch ended with."""
         self._write(logs or {})
+        # Several workers read a metric together, also for the one that writes.
+        found = {each.name: _recalls(self.model, each.name) for each in self._observed()}
         if self._writer is None:
             return
         with self._writer.as_default():
-            found = {each.name: _recalls(self.model, each.name) for each in self._observed()}
             recalls = {name: values for name, values in found.items() if values is not None}
             # Most models have none, and a snapshot reads the whole statistic.
             for output, taken in self._snapshots() if recalls else ():

@@ -60,7 +60,12 @@ Epochs = Annotated[
     int, typer.Option(help="Passes over the training split.", min=1, rich_help_panel=_OPTIMIZATION)
 ]
 BatchSize = Annotated[
-    int, typer.Option(help="Images in a step.", min=1, rich_help_panel=_OPTIMIZATION)
+    int,
+    typer.Option(
+        help="Images in a step, over all devices and workers.",
+        min=1,
+        rich_help_panel=_OPTIMIZATION,
+    ),
 ]
 Optimizer = Annotated[
     str,
@@ -326,6 +331,15 @@ def train(
     augmentation: Augmentation = None,
     dtype_policy: DtypePolicy = "float32",
     jit_compile: JitCompile = False,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="none (one device), mirrored (all GPUs of this machine, else its CPUs) or "
+            "multi-worker (all workers in TF_CONFIG); auto: what TF_CONFIG and the devices ask "
+            "for.",
+            rich_help_panel=_RUNTIME,
+        ),
+    ] = "auto",
     seed: Seed = 0,
     resume: Annotated[
         bool,
@@ -364,6 +378,7 @@ def train(
             augmentation=augmentation or (),
             dtype_policy=dtype_policy,
             jit_compile=jit_compile,
+            strategy=strategy,
             seed=seed,
             resume=resume,
             log_dir=log_dir,

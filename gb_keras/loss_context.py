@@ -26,8 +26,9 @@ class Statistic(Protocol):
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Take in a batch; return the running density and the batch's."""
+        num_samples: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Take in a batch; return the running density, the batch's, and this replica's share."""
 
     def observe(self, watched: Callable[[], density.Watched]) -> None:
         """Take in what only a watcher wants of the same batch; called after `update`."""
@@ -89,11 +90,12 @@ class CurrentBatch:
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        num_samples: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, None]:
         """The batch's density, twice."""
-        del num_active, num_clean
+        del num_active, num_clean, num_samples
         running = tf.reduce_sum(counts.bins, axis=0) if self._multi_label else counts.bins
-        return running, counts.bins
+        return running, counts.bins, None
 
     def observe(self, watched: Callable[[], density.Watched]) -> None:
         """Nothing: nobody can watch what is kept nowhere."""

@@ -230,7 +230,10 @@ class GradientBalancedLoss(keras.losses.Loss):
             clean = trust.clean_probability(norm, prior, noise_rate)
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
-        running_density, batch_density = statistic.update(
+        # Keras takes the mean of the replicas' means. Where a batch is not a multiple of them, the
+        # mean of the whole batch needs each replica's gradient in its share of the samples.
+        is_mean = self.reduction in ("sum_over_batch_size", "mean")
+        running_density, batch_density, share = statistic.update(
             density.count_batch(
                 rows,
                 bins,
@@ -241,6 +244,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             ),
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
+            num_samples=tf.cast(tf.size(rows), tf.float32) if is_mean else None,
         )
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
@@ -257,8 +261,9 @@ class GradientBalancedLoss(keras.losses.Loss):
             weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)
         weights = tf.where(valid, weights, 1.0)
         statistic.observe(lambda: self._watched(gradient, rows, bins, norm, valid, weights))
+        handed_on = gradient if share is None else gradient * tf.cast(share, gradient.dtype)
         balanced = _with_gradient(
-            logits, tf.cast(weights, self.dtype), losses, gradient, self.base.multi_label
+            logits, tf.cast(weights, self.dtype), losses, handed_on, self.base.multi_label
         )
         if not self.prior_strength:
             return balanced, losses

@@ -155,7 +155,8 @@ class GradientDensity(keras.layers.Layer):
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        num_samples: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """Take in one batch. A batch without a valid sample changes the statistic in nothing.
 
         Args:
@@ -164,13 +165,25 @@ class GradientDensity(keras.layers.Layer):
                 of them that are not among the valid ones are counted as skipped.
             num_clean: Sum of the probabilities that the labels of this replica's valid samples are
                 right, float32 scalar; None leaves the noise rate as it is.
+            num_samples: This replica's samples of any kind, float32 scalar; None where the third
+                result is not wanted.
 
         Returns:
             Samples per bin: the running density after the update, `(bins,)`, and the density of
-            the batch over all replicas, as of the counts.
+            the batch over all replicas, as of the counts. And this replica's number of samples
+            over the mean of all replicas, float32 scalar; None with one replica.
         """
-        sums = (counts, num_active) if num_clean is None else (counts, num_active, num_clean)
-        counts, num_active, *clean = sum_over_replicas(sums)
+        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # All in one collective operation.
+        totals = sum_over_replicas(
+            {
+                "counts": counts,
+                "active": num_active,
+                **({} if num_clean is None else {"clean": num_clean}),
+                **({} if num_samples is None or num_replicas == 1 else {"samples": num_samples}),
+            }
+        )
+        counts, num_active = totals["counts"], totals["active"]
         num_valid = tf.reduce_sum(counts.bins)
         has_samples = tf.cast(num_valid > 0, tf.float32)
         num_updates = self._num_updates + has_samples
@@ -183,16 +196,18 @@ class GradientDensity(keras.layers.Layer):
         self._class_counts.assign_add(_in_shape(counts.rows, self._class_counts))
         self._num_updates.assign(num_updates)
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
-        if clean:
+        if "clean" in totals:
+            noise_rate = tf.convert_to_tensor(self._noise_rate)
             self._noise_rate.assign(
-                trust.updated_noise_rate(
-                    tf.convert_to_tensor(self._noise_rate), clean[0], num_valid
-                )
+                trust.updated_noise_rate(noise_rate, totals["clean"], num_valid)
             )
         by_row = _in_shape(histogram, counts.histogram)
         # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
         running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
-        return running_density, counts.bins
+        if "samples" not in totals:
+            return running_density, counts.bins, None
+        # A batch has a sample somewhere.
+        return running_density, counts.bins, num_samples * num_replicas / totals["samples"]
 
     def observe(self, watched: Callable[[], density.Watched]) -> None:
         """Take in what only a watcher wants of the batch of the last `update`.

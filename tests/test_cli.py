@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gb_keras import backbones, cli
+from gb_keras import backbones, cli, distribution
 from gb_keras.stages import methods, optimizers
 from gb_keras.stages.compare import compare, compare_losses
 from gb_keras.stages.evaluate import evaluate
@@ -60,7 +60,7 @@ def test_options_of_compare_are_those_of_its_two_stages():
         name: default
         for name, default in options(train).items()
         # Chosen by compare_losses itself, for each of its runs.
-        if name not in ("data_dir", "output_dir", "loss", "resume", "log_dir")
+        if name not in ("data_dir", "output_dir", "loss", "resume", "log_dir", "strategy")
     }
     of_comparing = {"baseline": options(compare)["baseline"]}
     own = {"output", "evaluations", "data", "loss"}
@@ -90,6 +90,7 @@ def test_help_of_every_command_names_every_option_and_choice():
         "optimizer": optimizers.OPTIMIZERS,
         "schedule": optimizers.SCHEDULES,
         "dtype_policy": DTYPE_POLICIES,
+        "strategy": distribution.NAMES,
     }
     for command in ("train", "compare"):
         for parameter in group.commands[command].params:

@@ -257,7 +257,8 @@ def _train_and_evaluate(
         _check_finished_run(run, data_dir, options)
     else:
         # Starts a new run, or goes on with an unfinished one.
-        train(data_dir, run, **options, resume=True)
+        # On this process alone, whatever the others that may be there do, unless options say more.
+        train(data_dir, run, **({"strategy": "none"} | options), resume=True)
     if not (evaluation / "metrics.json").is_file():
         evaluate(run, data_dir, evaluation)
 

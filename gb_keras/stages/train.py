@@ -15,7 +15,7 @@ import numpy as np
 import rich
 import rich.table
 
-from gb_keras import backbones
+from gb_keras import backbones, distribution
 from gb_keras.backbones import saved
 from gb_keras.callbacks import GradientBalanceTensorBoard
 from gb_keras.data import augmentation as augmentations
@@ -24,7 +24,7 @@ from gb_keras.data.pipeline import load_split
 from gb_keras.metrics import BalancedAccuracy
 from gb_keras.multi_label_metrics import MultiLabelAccuracy, MultiLabelBalancedAccuracy
 from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods, optimizers
+from gb_keras.stages import methods, multi_label_methods, optimizers, workers
 from gb_keras.stages.checkpoints import EpochCheckpoint, History
 from gb_keras.stages.files import read_json, require_empty, write_json
 from gb_keras.stages.precision import dtype_policy
@@ -34,7 +34,7 @@ from gb_keras.training import GradientBalancedModel
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 # Where a run lies and what it prints has no influence on its result.
 _NOT_IN_CONFIG = ("output_dir", "resume", "verbose")
-_MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions")
+_MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
 def train(
@@ -54,6 +54,7 @@ def train(
     augmentation: Sequence[str] = (),
     dtype_policy: str = "float32",
     jit_compile: bool = False,
+    strategy: str = distribution.AUTO,
     seed: int = 0,
     resume: bool = False,
     log_dir: str | os.PathLike | None = None,
@@ -84,7 +85,7 @@ def train(
         loss: Name of the method, see `gb_keras.stages.methods.method`; for multi-label data
             `gb_keras.stages.multi_label_methods.method`.
         epochs: Passes over the training split, at least 1.
-        batch_size: Images in a step, at least 1.
+        batch_size: Images in a step, at least 1, over all devices and workers.
         optimizer: `"adam"`, `"adamw"` or `"sgd"` (momentum 0.9).
         learning_rate: Learning rate at the start, above 0.
         schedule: `"constant"`, `"cosine"` or `"step"`, see
@@ -96,6 +97,10 @@ def train(
             labels, which not all methods take.
         dtype_policy: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         jit_compile: Whether to compile steps with XLA.
+        strategy: `"auto"`, `"none"`, `"mirrored"` or `"multi-worker"`, see
+            `gb_keras.distribution.strategy`. Several workers all make this call, with folders that
+            they share; the chief writes. A run may be resumed with another strategy or number of
+            workers.
         seed: Seed of the initial weights and of the order of the data, at least 0. Also set for
             Python, NumPy and TensorFlow.
         resume: Whether to go on with an unfinished run in `output_dir`; a new folder is started,
@@ -120,27 +125,39 @@ def train(
         FloatingPointError: The loss has become infinite or not a number.
     """
     arguments = dict(locals())  # All arguments by name, as long as this is the first line.
+    # Before anything else that TensorFlow does.
+    devices = distribution.strategy(strategy)
+    distributed = distribution.describe(devices)
     _check(arguments)
     manifest = manifests.read_manifest(data_dir)
     multi_label = manifest.get("multi_label", False)
     require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
-    config = _config(arguments, manifest)
+    config = _config(arguments, manifest) | {"distribution": distributed.as_dict()}
     run_dir = Path(output_dir)
     _check_run(run_dir, config, resume)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
+    if verbose and distributed.num_replicas > 1:
+        rich.print(f"Distribution: {distributed}")
+    if not distributed.is_chief:
+        verbose = 0
 
     start = time.monotonic()
     method = _method(config)
     logs = log_dir or run_dir / "logs"
     soft_labels = _soft_labels(config)
-    steps_per_epoch = math.ceil(manifest["splits"]["train"]["num_examples"] / batch_size)
-    model = _new_model(config, method)
-    # Only now: a run whose weights could not be had has not begun.
-    if not (run_dir / "config.json").exists():
-        write_json(run_dir / "config.json", config)
-    checkpoint = EpochCheckpoint(run_dir)
+    with devices.scope():
+        model = _new_model(config, method)
+    num_examples = manifest["splits"]["train"]["num_examples"]
+    steps_per_epoch = math.ceil(num_examples / batch_size)
+    workers.check_batches(model, num_examples, batch_size)
+    checkpoint = EpochCheckpoint(run_dir, distributed.is_chief)
     first_epoch = checkpoint.num_epochs
+    # From here on workers find what the chief writes.
+    distribution.require_same(devices, "number of finished epochs", first_epoch)
+    # Only now: a run whose weights could not be had has not begun.
+    if distributed.is_chief and not (run_dir / "config.json").exists():
+        write_json(run_dir / "config.json", config)
 
     def fit(start_epoch: int, end_epoch: int) -> None:
         size = tuple(config["input_shape"][:2])
@@ -176,7 +193,7 @@ def train(
             callbacks=[
                 *method.callbacks,
                 keras.callbacks.TerminateOnNaN(),
-                keras.callbacks.TensorBoard(logs, write_graph=False),
+                *workers.of_chief(devices, keras.callbacks.TensorBoard(logs, write_graph=False)),
                 *observers,
                 checkpoint,
             ],
@@ -189,16 +206,19 @@ def train(
             continue
         with backbones.freeze(model) if frozen else contextlib.nullcontext():
             num_steps = 0 if frozen else (epochs - freeze_epochs) * steps_per_epoch
-            _compile(model, config, method, num_steps)
-            if not started and not checkpoint.restore(model):
-                _transfer(model, config, verbose)
+            with devices.scope():
+                _compile(model, config, method, num_steps)
+                if not started and not checkpoint.restore(model):
+                    _transfer(model, config, verbose)
             started = True
             if checkpoint.num_epochs < end_epoch:
                 fit(checkpoint.num_epochs, end_epoch)
-    # Read back from the logs, which hold the epochs before an interruption, too.
-    write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
-    _save(model, run_dir / "model.keras")
+    if distributed.is_chief:
+        # Read back from the logs, which hold the epochs before an interruption, too.
+        write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
+    workers.save(model, run_dir / "model.keras")
     checkpoint.remove()
+    distribution.require_same(devices, "number of epochs", epochs)
     summary = _summary(run_dir, checkpoint.history, first_epoch, time.monotonic() - start)
     if verbose:
         _print(config, checkpoint.history, summary)
@@ -398,13 +418,6 @@ def _transfer(model: keras.Model, config: Mapping[str, Any], verbose: str | int)
     if verbose:
         num_known = sum(source is not None for source in sources)
         rich.print(f"{num_known} of {len(sources)} classes are known to {config['backbone']}.")
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    """Save a model so that it is there as a whole or not at all."""
-    partial = path.with_name(f".partial-{path.name}")
-    model.save(partial)
-    os.replace(partial, path)
 
 
 def _summary(run_dir: Path, history: History, first_epoch: int, seconds: float) -> dict[str, Any]:
