@@ -341,6 +341,16 @@ def train(
         ),
     ] = "auto",
     seed: Seed = 0,
+    checkpoint_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps after which the state is saved within an epoch, too. Default: after each "
+            "epoch, and when the process is told to end (SIGTERM).",
+            min=1,
+            show_default=False,
+            rich_help_panel=_RUNTIME,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -380,6 +390,7 @@ def train(
             jit_compile=jit_compile,
             strategy=strategy,
             seed=seed,
+            checkpoint_steps=checkpoint_steps,
             resume=resume,
             log_dir=log_dir,
             verbose=_verbose(verbose),

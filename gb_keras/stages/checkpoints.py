@@ -1,21 +1,24 @@
-"""The state of a training after each epoch: weights and history, whole or not at all."""
+"""The state of a training: weights, history and place in the data, whole or not at all."""
 
 import contextlib
-import hashlib
 import math
 import os
 import re
 import shutil
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from gb_keras.baselines import OnlineLoss
+from gb_keras.data.manifest import checksums
 from gb_keras.stages.files import new_directory, read_json, write_json, write_text
 
 History = dict[str, list[float]]
@@ -29,6 +32,10 @@ class EpochCheckpoint(keras.callbacks.Callback):
     epoch is one folder, `epoch-0007`, which appears by a single renaming. The one before is kept,
     too: where the newest has been damaged since, training goes on from there, with a warning.
 
+    Within an epoch the same is saved every `every_steps` steps, as `epoch-0007-step-00000120`, with
+    what the metrics have counted so far; and once more where the process is told to end, within
+    `saving_on_termination`.
+
     The history of all epochs, those before an interruption too, is also kept up to date in
     `history.json` and `history.csv` of the run.
 
@@ -36,35 +43,43 @@ class EpochCheckpoint(keras.callbacks.Callback):
         run_dir: The run's folder; checkpoints are kept in its `checkpoints`. Of several workers
             all must be able to read it.
         is_chief: Whether this process writes. Of several workers one does.
+        every_steps: Steps after which to save within an epoch, too; None for not at all.
 
     Raises:
         ValueError: All that is left of the checkpoints is damaged.
     """
 
-    def __init__(self, run_dir: str | os.PathLike, is_chief: bool = True):
+    def __init__(
+        self, run_dir: str | os.PathLike, is_chief: bool = True, every_steps: int | None = None
+    ):
         super().__init__()
         self.run_dir = Path(run_dir)
         self.folder = self.run_dir / "checkpoints"
         self.is_chief = is_chief
+        self.every_steps = every_steps
         self.history: History = {}
-        # Number of finished epochs. Kept here, since others see late what the chief has written.
-        self.num_epochs = self._last_whole()
+        # Number of finished epochs, and of steps in the next one. Kept here, since others see late
+        # what the chief has written.
+        self.num_epochs, self.num_steps = self._last_whole()
+        self._first_step = 0
+        self._metrics: list[np.ndarray] = []
+        self._told_to_end = False
 
-    def restore(self, model: keras.Model) -> int:
-        """Load the last finished epoch, if there is one, into a compiled model.
+    def restore(self, model: keras.Model) -> bool:
+        """Load what was saved last, if anything, into a compiled model.
 
         Returns:
-            The number of finished epochs; 0 if training starts anew.
+            Whether there was something; else training starts anew.
         """
         if self.is_chief:
             self.folder.mkdir(parents=True, exist_ok=True)
             # What a killed process left half-written or a disk has damaged, and nothing else.
-            damaged = [self._path(epoch) for epoch in self._finished() if epoch > self.num_epochs]
+            damaged = [self._path(*each) for each in self._saved() if each > self._place]
             for useless in (*self.folder.glob(".epoch-*"), *damaged):
                 shutil.rmtree(useless)
-        if not self.num_epochs:
-            return 0
-        latest = self._path(self.num_epochs)
+        if self._place == (0, 0):
+            return False
+        latest = self._path(*self._place)
         # The optimizer's state can only be loaded into variables that exist.
         model.optimizer.build(model.trainable_variables)
         model.load_weights(latest / "state.weights.h5")
@@ -74,11 +89,52 @@ class EpochCheckpoint(keras.callbacks.Callback):
         for variable, state in zip(_random_state(model), random_state, strict=True):
             variable.assign(state)
         self.history = read_json(latest / "history.json")
+        self._metrics = []
+        if self.num_steps:
+            with np.load(latest / _METRICS) as metrics:
+                self._metrics = [metrics[name] for name in metrics.files]
         self._write_history()
-        return self.num_epochs
+        return True
+
+    @contextlib.contextmanager
+    def saving_on_termination(self) -> Iterator[None]:
+        """On SIGTERM, by which Kubernetes and batch systems end a process, save first, then exit.
+
+        The step at hand is finished; the exit code is 143, as without this. Only the main thread
+        can be told.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def remember(*_: Any) -> None:
+            self._told_to_end = True
+
+        before = signal.signal(signal.SIGTERM, remember)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Let metrics go on counting from where they were; Keras has just set them to nothing."""
+        self._first_step, self.num_steps = self.num_steps, 0
+        metrics, self._metrics = self._metrics, []
+        if self._first_step:
+            for variable, value in zip(_metric_variables(self.model), metrics, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save where it is time to, and exit where the process has been told to end."""
+        if batch + 1 == self.params["steps"]:  # The end of the epoch saves it.
+            return
+        num_steps = self._first_step + batch + 1
+        if self._told_to_end or (self.every_steps and num_steps % self.every_steps == 0):
+            self._save(self.num_epochs, num_steps)
+            self._exit_if_told()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save the epoch, then forget all but the one before.
+        """Save the epoch, then forget all but what was saved before it.
 
         Raises:
             FloatingPointError: A loss or metric of the epoch is not finite; nothing is saved.
@@ -94,7 +150,17 @@ class EpochCheckpoint(keras.callbacks.Callback):
             )
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
-        with self._written(self._path(epoch + 1)) as partial:
+        self.num_epochs = epoch + 1
+        self._save(self.num_epochs, 0)
+        self._write_history()
+        self._exit_if_told()
+
+    def _exit_if_told(self) -> None:
+        if self._told_to_end:
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def _save(self, num_epochs: int, num_steps: int) -> None:
+        with self._written(self._path(num_epochs, num_steps)) as partial:
             self.model.save_weights(partial / "state.weights.h5")
             if isinstance(self.model.loss, OnlineLoss):
                 # What it has seen of the classes is no weight of the model.
@@ -103,12 +169,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
             random_state = [variable.numpy().tolist() for variable in _random_state(self.model)]
             write_json(partial / "random.json", random_state)
             write_json(partial / "history.json", self.history)
+            if num_steps:
+                np.savez(partial / _METRICS, *map(np.asarray, _metric_variables(self.model)))
             write_json(partial / _CHECKSUMS, _checksums(partial))
         if self.is_chief:
-            for older in self._finished()[:-2]:
-                shutil.rmtree(self._path(older))
-        self.num_epochs = epoch + 1
-        self._write_history()
+            for older in self._saved()[:-2]:
+                shutil.rmtree(self._path(*older))
 
     def remove(self) -> None:
         """Remove the checkpoints of a run that is finished."""
@@ -128,25 +194,32 @@ class EpochCheckpoint(keras.callbacks.Callback):
             with tempfile.TemporaryDirectory() as thrown_away:
                 yield Path(thrown_away)
 
-    def _path(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04d}"
+    @property
+    def _place(self) -> tuple[int, int]:
+        return self.num_epochs, self.num_steps
 
-    def _finished(self) -> list[int]:
+    def _path(self, num_epochs: int, num_steps: int) -> Path:
+        step = f"-step-{num_steps:08d}" if num_steps else ""
+        return self.folder / f"epoch-{num_epochs:04d}{step}"
+
+    def _saved(self) -> list[tuple[int, int]]:
+        """Finished epochs, and steps in the next, of all that is there, in order."""
         if not self.folder.exists():
             return []
-        matches = (re.fullmatch(r"epoch-(\d+)", path.name) for path in self.folder.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        names = (path.name for path in self.folder.iterdir())
+        matches = (re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?", name) for name in names)
+        return sorted((int(match[1]), int(match[2] or 0)) for match in matches if match)
 
-    def _last_whole(self) -> int:
-        """The last epoch whose files are what was written; 0 where none was finished yet."""
-        found = self._finished()
+    def _last_whole(self) -> tuple[int, int]:
+        """The last of all whose files are what was written; zeros where nothing was saved yet."""
+        found = self._saved()
         damaged: list[str] = []
-        for epoch in reversed(found):
-            if _is_whole(self._path(epoch)):
+        for place in reversed(found):
+            if _is_whole(self._path(*place)):
                 break
-            damaged.append(self._path(epoch).name)
+            damaged.append(self._path(*place).name)
         if not damaged:
-            return max(found, default=0)
+            return max(found, default=(0, 0))
         if len(damaged) == len(found):
             raise ValueError(
                 f"Expected a whole checkpoint in {str(self.folder)!r}. Received: "
@@ -155,10 +228,10 @@ class EpochCheckpoint(keras.callbacks.Callback):
             )
         warnings.warn(
             f"Checkpoints in {str(self.folder)!r} are damaged: {', '.join(damaged)}. Going on from "
-            f"{self._path(epoch).name}.",
+            f"{self._path(*place).name}.",
             stacklevel=3,
         )
-        return epoch
+        return place
 
     def _write_history(self) -> None:
         if not self.is_chief:
@@ -170,16 +243,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
 
 _CHECKSUMS = "checksums.json"
+_METRICS = "metrics.npz"
 
 
 def _checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a checkpoint but their own list."""
-    sums = {}
-    for path in sorted(folder.iterdir()):
-        if path.name != _CHECKSUMS:
-            with path.open("rb") as file:
-                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
+    return {name: value for name, value in checksums(folder).items() if name != _CHECKSUMS}
 
 
 def _is_whole(folder: Path) -> bool:
@@ -188,6 +257,11 @@ def _is_whole(folder: Path) -> bool:
         return read_json(folder / _CHECKSUMS) == _checksums(folder)
     except (OSError, ValueError):  # Missing, unreadable, or no JSON.
         return False
+
+
+def _metric_variables(model: keras.Model) -> list[keras.Variable]:
+    """What metrics have counted since the epoch began, which is not among a model's weights."""
+    return [variable for metric in model.metrics for variable in metric.variables]
 
 
 def _random_state(model: keras.Model) -> list[keras.Variable]:

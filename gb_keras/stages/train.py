@@ -33,7 +33,7 @@ from gb_keras.training import GradientBalancedModel
 
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 # Where a run lies and what it prints has no influence on its result.
-_NOT_IN_CONFIG = ("output_dir", "resume", "verbose")
+_NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
 _MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
@@ -56,6 +56,7 @@ def train(
     jit_compile: bool = False,
     strategy: str = distribution.AUTO,
     seed: int = 0,
+    checkpoint_steps: int | None = None,
     resume: bool = False,
     log_dir: str | os.PathLike | None = None,
     verbose: str | int = "auto",
@@ -65,12 +66,12 @@ def train(
     The folder holds `model.keras` (logits of images with values 0..255), `config.json` (what it
     takes to repeat the run), `history.json` and `history.csv` (all epochs), `logs` (TensorBoard),
     `gradient_density.json` (samples and weights by gradient norm, over steps; of multi-label data
-    for `positives` and for `negatives`) and, until the run
-    is finished, `checkpoints` (the state after the last epoch). The same arguments on the same
-    data give the same model (on one kind of machine; a GPU may round differently each time). An
-    interrupted run goes on with `resume=True` and ends as if it had not been interrupted; only what
-    is watched beside the training is then counted anew: weights by gradient norm, and the density
-    of a loss that is not balanced.
+    for `positives` and for `negatives`) and, until the run is finished, `checkpoints` (the state
+    after the last two epochs, or within one). The same arguments on the same data give the same
+    model (on one kind of machine; a GPU may round differently each time). An interrupted run goes
+    on with `resume=True` and ends as if it had not been interrupted; only what is watched beside
+    the training is then counted anew: weights by gradient norm, and the density of a loss that is
+    not balanced.
 
     Args:
         data_dir: Folder that `prepare` wrote.
@@ -103,6 +104,8 @@ def train(
             workers.
         seed: Seed of the initial weights and of the order of the data, at least 0. Also set for
             Python, NumPy and TensorFlow.
+        checkpoint_steps: Steps after which the state is saved within an epoch, too. None: after
+            each epoch, and on SIGTERM of a process that trains alone.
         resume: Whether to go on with an unfinished run in `output_dir`; a new folder is started,
             so that a job which restarts may always say so.
         log_dir: Folder for TensorBoard logs. Defaults to `logs` in `output_dir`.
@@ -151,15 +154,16 @@ def train(
     num_examples = manifest["splits"]["train"]["num_examples"]
     steps_per_epoch = math.ceil(num_examples / batch_size)
     workers.check_batches(model, num_examples, batch_size)
-    checkpoint = EpochCheckpoint(run_dir, distributed.is_chief)
-    first_epoch = checkpoint.num_epochs
+    checkpoint = EpochCheckpoint(run_dir, distributed.is_chief, checkpoint_steps)
+    first_epoch, first_step = checkpoint.num_epochs, checkpoint.num_steps
     # From here on workers find what the chief writes.
-    distribution.require_same(devices, "number of finished epochs", first_epoch)
+    num_steps = first_epoch * steps_per_epoch + first_step
+    distribution.require_same(devices, "number of finished steps", num_steps)
     # Only now: a run whose weights could not be had has not begun.
     if distributed.is_chief and not (run_dir / "config.json").exists():
         write_json(run_dir / "config.json", config)
 
-    def fit(start_epoch: int, end_epoch: int) -> None:
+    def fit(start_epoch: int, start_step: int, end_epoch: int) -> None:
         size = tuple(config["input_shape"][:2])
         observers = []
         if method.observable:
@@ -174,6 +178,7 @@ def train(
                 seed=seed,
                 repeat=True,
                 start_epoch=start_epoch,
+                start_step=start_step,
                 class_sampling=method.class_sampling,
                 augmentation=augmentation,
             ),
@@ -186,7 +191,7 @@ def train(
             ),
             epochs=end_epoch,
             initial_epoch=start_epoch,
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=steps_per_epoch - start_step,
             shuffle=False,  # The stream is shuffled already.
             class_weight=method.class_weight,
             verbose=verbose,
@@ -199,10 +204,13 @@ def train(
             ],
         )
 
+    # One of several workers cannot save alone; they save every `checkpoint_steps`.
+    alone = distributed.num_workers == 1
+    saving = checkpoint.saving_on_termination if alone else contextlib.nullcontext
     # The optimizer of a phase knows what learns in it, so each has its own.
     started = False
     for frozen, end_epoch in ((True, freeze_epochs), (False, epochs)):
-        if end_epoch == 0 or first_epoch > end_epoch:
+        if end_epoch == 0 or (first_epoch, first_step) > (end_epoch, 0):
             continue
         with backbones.freeze(model) if frozen else contextlib.nullcontext():
             num_steps = 0 if frozen else (epochs - freeze_epochs) * steps_per_epoch
@@ -211,8 +219,12 @@ def train(
                 if not started and not checkpoint.restore(model):
                     _transfer(model, config, verbose)
             started = True
-            if checkpoint.num_epochs < end_epoch:
-                fit(checkpoint.num_epochs, end_epoch)
+            with saving():
+                if checkpoint.num_steps:
+                    # What is left of an epoch has fewer steps than those after it.
+                    fit(first_epoch, first_step, first_epoch + 1)
+                if checkpoint.num_epochs < end_epoch:
+                    fit(checkpoint.num_epochs, 0, end_epoch)
     if distributed.is_chief:
         # Read back from the logs, which hold the epochs before an interruption, too.
         write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
@@ -235,10 +247,17 @@ def _check(arguments: Mapping[str, Any]) -> None:
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
     augmentations.check_names(arguments["augmentation"])
-    leasts = {"epochs": 1, "batch_size": 1, "seed": 0, "image_size": 1, "freeze_epochs": 0}
+    leasts = {
+        "epochs": 1,
+        "batch_size": 1,
+        "seed": 0,
+        "freeze_epochs": 0,
+        "image_size": 1,
+        "checkpoint_steps": 1,
+    }
     for name, least in leasts.items():
         value = arguments[name]
-        if name == "image_size" and value is None:
+        if name in ("image_size", "checkpoint_steps") and value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(

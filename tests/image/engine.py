@@ -8,6 +8,8 @@ from typing import Any
 
 # Some user that the image has never heard of.
 USER = 54321
+# A folder that there is in any image: none can be made in one that cannot be written to.
+OUTPUT = "/mnt"
 
 
 class Container:
@@ -17,7 +19,7 @@ class Container:
         engine: docker, podman or buildah. The last builds images and shows their files; commands
             in them are then run by bubblewrap.
         image: Name of the image.
-        folder: Folder of this machine that is `/output` in there, and can be written to.
+        folder: Folder of this machine that is `OUTPUT` in there, and can be written to.
     """
 
     def __init__(self, engine: str, image: str, folder: Path):
@@ -28,12 +30,12 @@ class Container:
         """What a command prints.
 
         Raises:
-            subprocess.CalledProcessError: It failed.
+            RuntimeError: It failed; with what it printed as an error.
         """
         if self.engine != "buildah":
             return self._call(
                 *("run", "--rm", "--read-only", "--tmpfs", "/tmp", "--user", f"{USER}:{USER}"),
-                *("--volume", f"{self.folder}:/output", self.image, *command),
+                *("--volume", f"{self.folder}:{OUTPUT}", self.image, *command),
             )
         container = self._call("from", "--pull-never", self.image).strip()
         try:
@@ -41,7 +43,7 @@ class Container:
             variables = (pair.split("=", 1) for pair in self.config()["Env"])
             options = [
                 *("--ro-bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
-                *("--bind", str(self.folder), "/output", "--chdir", "/output"),
+                *("--bind", str(self.folder), OUTPUT, "--chdir", OUTPUT),
                 *("--unshare-user", "--uid", str(USER), "--gid", str(USER), "--die-with-parent"),
                 *("--clearenv", *(part for each in variables for part in ("--setenv", *each))),
             ]
@@ -64,7 +66,5 @@ class Container:
 def _output(command: Sequence[str]) -> str:
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        raise subprocess.CalledProcessError(
-            result.returncode, command, result.stdout, f"{result.stderr}\n{result.stdout}"
-        )
+        raise RuntimeError(f"{command} ended with {result.returncode}: {result.stderr}")
     return result.stdout

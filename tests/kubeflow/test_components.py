@@ -46,6 +46,7 @@ ARTIFACTS = {"data_dir", "run_dir", "evaluation_dirs", "output_dir", "log_dir", 
 # What KFP's local runner, which fails on None, and its parameters, which have one type, ask for.
 DEFAULTS = {
     "image_size": {None: 0},
+    "checkpoint_steps": {None: 0},
     "weights": {None: ""},
     "baseline": {None: ""},
     "augmentation": {(): []},

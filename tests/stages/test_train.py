@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.util import event_pb2
 
 from gb_keras.baselines import OnlineLoss
 from gb_keras.data.pipeline import load_split
@@ -207,6 +208,44 @@ def test_run_killed_in_an_epoch_goes_on_as_if_it_had_not_been(digits, run, tmp_p
     assert_same_result(tmp_path / "run", folder)
 
 
+@pytest.mark.parametrize("augmentation", [[], ["crop", "mixup"]])
+def test_run_told_to_end_within_an_epoch_goes_on_at_the_next_step(digits, tmp_path, augmentation):
+    # Both epochs of the first phase, and half of the second phase's first.
+    options = {"epochs": 3, "freeze_epochs": 1, "batch_size": 16, "augmentation": augmentation}
+    train(digits, tmp_path / "whole", **options, verbose=0)
+    program = (
+        "import os, signal\n"
+        "import keras\n"
+        "import gb_keras.stages.train\n"
+        "import sys\n"
+        "stage = sys.modules['gb_keras.stages.train']\n"
+        "class Told(stage.EpochCheckpoint):\n"
+        "    def on_train_batch_begin(self, batch, logs=None):\n"
+        "        if (self.num_epochs, batch) == (1, 5):\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "stage.EpochCheckpoint = Told\n"
+        f"stage.train({str(digits)!r}, {str(tmp_path / 'run')!r}, **{options!r}, verbose=0)"
+    )
+    process = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 143, process.stderr
+    folders = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert folders == {"epoch-0001", "epoch-0001-step-00000006"}
+    summary = train(digits, tmp_path / "run", **options, verbose=0, resume=True)
+    assert summary["resumed_at_epoch"] == 1
+    # What is watched beside the training counts anew.
+    assert_same_result(tmp_path / "run", tmp_path / "whole", with_density=False)
+    events = tf.data.TFRecordDataset(
+        sorted(map(str, (tmp_path / "run/logs/train").glob("events.out*")))
+    )
+    steps = [
+        event.step
+        for event in map(event_pb2.Event.FromString, events.as_numpy_iterator())
+        for value in event.summary.value
+        if value.tag == "epoch_loss"
+    ]
+    assert steps == [0, 1, 2]
+
+
 def test_resume_starts_a_new_folder_and_prints_a_summary(digits, tmp_path, capfd):
     summary = train(digits, tmp_path / "run", epochs=1, resume=True, verbose=2)
     assert summary["resumed_at_epoch"] is None
@@ -355,6 +394,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_p
         ({"schedule": "linear"}, "schedule to be one of constant, cosine, step"),
         ({"dtype_policy": "float8"}, "dtype_policy to be one of"),
         ({"epochs": 0}, "epochs to be an integer of at least 1"),
+        ({"checkpoint_steps": 0}, "checkpoint_steps to be an integer of at least 1"),
         ({"epochs": True}, "epochs to be an integer"),
         ({"batch_size": 1.5}, "batch_size to be an integer"),
         ({"seed": -1}, "seed to be an integer of at least 0"),

@@ -23,6 +23,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     dtype_policy: str = "float32",
     jit_compile: bool = False,
     seed: int = 0,
+    checkpoint_steps: int = 0,
     verbose: int = 2,
 ):
     """Train a classifier; keep it with its history and TensorBoard logs.
@@ -50,6 +51,8 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         dtype_policy: float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).
         jit_compile: Whether to compile steps with XLA.
         seed: Seed of the initial weights and of the order of the data, at least 0.
+        checkpoint_steps: Steps after which the state is saved within an epoch, too. 0: after each
+            epoch, and when the pod is told to end.
         verbose: 0 silent, 1 progress bar, 2 a line for each epoch.
 
     Returns:
@@ -81,7 +84,13 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     }
     # Where a retried task finds what an earlier attempt left, it goes on from there.
     summary = train(
-        dataset.path, model.path, **options, resume=True, log_dir=logs.path, verbose=verbose
+        dataset.path,
+        model.path,
+        **options,
+        checkpoint_steps=checkpoint_steps or None,
+        resume=True,
+        log_dir=logs.path,
+        verbose=verbose,
     )
     model.framework = "keras"
     model.metadata.update(options, best_epoch=summary["best_epoch"], seconds=summary["seconds"])
