@@ -230,6 +230,7 @@ def train(
         write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
     workers.save(model, run_dir / "model.keras")
     checkpoint.remove()
+    # None leaves before all is written.
     distribution.require_same(devices, "number of epochs", epochs)
     summary = _summary(run_dir, checkpoint.history, first_epoch, time.monotonic() - start)
     if verbose:

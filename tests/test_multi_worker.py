@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import loopback
 from gb_keras import distribution, keras_multi_worker
 from gb_keras.stages.prepare import prepare
 from gb_keras.stages.train import train
-from tests import worker_program, workers
+from tests import worker_program
 
 # Its processes are shared by its tests, so one worker of pytest takes them all.
 pytestmark = pytest.mark.xdist_group("workers")
 
 
+PROGRAM = "tests.worker_program"
 MODELS = ("plain", "seesaw", "balanced")
+
+
+def run(num_workers, *arguments):
+    """Run the program in as many processes, to its good end."""
+    for code, output in loopback.ended(loopback.start(num_workers, PROGRAM, *arguments)):
+        assert code == 0, output
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,7 @@ def alone(tmp_path_factory):
 def two(tmp_path_factory):
     """The folder of what two workers have learned."""
     folder = tmp_path_factory.mktemp("two")
-    workers.run(2, "models", folder, *MODELS)
+    run(2, "models", folder, *MODELS)
     return folder
 
 
@@ -42,7 +50,7 @@ def two(tmp_path_factory):
 def three(tmp_path_factory):
     """The same of three, whose shares of a batch are never even."""
     folder = tmp_path_factory.mktemp("three")
-    workers.run(3, "models", folder, "balanced")
+    run(3, "models", folder, "balanced")
     return folder
 
 
@@ -147,13 +155,17 @@ def one_process(job):
     return folder / "alone"
 
 
+def train_with_two(folder, options, *killed):
+    """How two processes ended that trained together."""
+    arguments = ["train", folder / "data", folder / "run", json.dumps(options), *killed]
+    return loopback.ended(loopback.start(2, PROGRAM, *arguments))
+
+
 @pytest.fixture(scope="module")
 def killed(job):
     """A run whose second worker is killed in its second epoch, and how the processes ended."""
     folder, options = job
-    processes = workers.start(2, "train", folder / "data", folder / "run", json.dumps(options), 1)
-    ends = workers.ended(processes)
-    return folder / "run", ends
+    return folder / "run", train_with_two(folder, options, 1)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +173,7 @@ def resumed(job, killed):
     """The same run, when both were started anew; and a copy of it before that."""
     folder, options = job
     shutil.copytree(folder / "run", folder / "copy")
-    resume = json.dumps(options | {"resume": True})
-    ends = workers.ended(workers.start(2, "train", folder / "data", folder / "run", resume))
+    ends = train_with_two(folder, options | {"resume": True})
     assert [code for code, _ in ends] == [0, 0], ends
     return folder / "run", ends
 
@@ -211,6 +222,25 @@ def test_another_number_of_workers_goes_on(job, resumed, one_process):
     )
     assert summary["resumed_at_epoch"] == 1
     assert_same_run(folder / "copy", one_process)
+
+
+def test_two_devices_of_one_process_have_what_one_has(job, alone, one_process, tmp_path):
+    strategy = distribution.strategy("mirrored")
+    _, found = worker_program.results(strategy, "balanced", tmp_path)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, alone[0][name], rtol=1e-4, atol=2e-5, err_msg=name)
+    folder, options = job
+    train(folder / "data", tmp_path / "run", **{**options, "verbose": 0}, strategy="mirrored")
+    assert_same_run(tmp_path / "run", one_process)
+
+
+def test_an_empty_share_is_refused_where_it_would_spoil_normalization(job, tmp_path):
+    folder, _ = job
+    manifest = json.loads((folder / "data" / "manifest.json").read_text())
+    batch_size = manifest["splits"]["train"]["num_examples"] - 1
+    with pytest.raises(ValueError, match=r"image for each of the 2 replicas.*smallest batch has 1"):
+        train(folder / "data", tmp_path / "run", batch_size=batch_size, strategy="mirrored")
+    assert not (tmp_path / "run").exists()
 
 
 class TestStrategy:
