@@ -3,11 +3,13 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import urllib3
 from kubeflow.common.types import KubernetesBackendConfig
+from kubeflow.common.utils import get_default_target_namespace, is_running_in_k8s
 from kubeflow.trainer import TrainerClient
 from kubernetes import client, config, watch
 
@@ -49,21 +51,22 @@ class Cluster:
         context: str | None = None,
         request_timeout: float = 30.0,
     ) -> None:
-        self._timeout = request_timeout
-        configuration = _configuration(context)
+        # To connect and to read; a single number that is no integer the client does not regard.
+        self._timeout = (request_timeout, request_timeout)
+        configuration, usual_namespace = _configuration(context)
+        self.namespace = namespace or usual_namespace
         with self._plain_errors("reach the cluster"):
             # The SDK's first request has no time limit, so a cluster that is silent is seen here.
             api = client.VersionApi(client.ApiClient(configuration))
-            api.get_code(_request_timeout=request_timeout)
+            api.get_code(_preload_content=False, _request_timeout=self._timeout)
         # It warns where users may not read the version of the Trainer, as most may not.
         logging.getLogger("kubeflow.trainer.backends.kubernetes.backend").setLevel(logging.ERROR)
         backend_config = KubernetesBackendConfig(
-            namespace=namespace, context=context, client_configuration=configuration
+            namespace=self.namespace, client_configuration=configuration
         )
         self._client = TrainerClient(backend_config)
         self._objects = self._client.backend.custom_api
         self._core = self._client.backend.core_api
-        self.namespace: str = self._client.backend.namespace
 
     def create(self, manifest: Manifest) -> None:
         """Create an object.
@@ -169,7 +172,7 @@ class Cluster:
                 name=pod,
                 namespace=self.namespace,
                 container=NODE,
-                _request_timeout=(self._timeout, silence),
+                _request_timeout=(self._timeout[0], silence),
             )
 
     def delete(self, name: str) -> None:
@@ -211,7 +214,7 @@ class Cluster:
         said = _message(error)
         advice = {
             401: "Log in to the cluster anew.",
-            403: f"Ask for the right to do so in the namespace {self._namespace_or_unknown()}.",
+            403: f"Ask for the right to do so in the namespace {self.namespace}.",
             404: self._advice_for_absent(said, kind),
             409: "Choose another --name, or delete that one first: gb-keras submit delete NAME.",
         }.get(error.status, "Try again." if error.status in _PASSING else "")
@@ -228,27 +231,26 @@ class Cluster:
             return f"It needs {_NEEDED[kind]}; ask for it to be installed."
         return f"Look with `kubectl get {_PLURALS.get(kind, kind)} -n {self.namespace}`."
 
-    def _namespace_or_unknown(self) -> str:
-        return getattr(self, "namespace", "of your work")
 
-
-def _configuration(context: str | None) -> client.Configuration:
+def _configuration(context: str | None) -> tuple[client.Configuration, str]:
+    """How to reach the cluster, and the namespace to work in where none is named."""
     configuration = client.Configuration()
-    try:
-        try:
-            config.load_kube_config(context=context, client_configuration=configuration)
-        except config.ConfigException:
-            if context is not None:
-                raise
-            config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException as error:
-        raise ClusterError(
-            f"No cluster is configured: {error}. Name a kubeconfig file in KUBECONFIG, and a "
-            "context of it with --context."
-        ) from error
     # Another try is ours to make, where it does no harm.
     configuration.retries = False
-    return configuration
+    file = os.environ.get("KUBECONFIG") or None
+    try:
+        config.load_kube_config(file, context, configuration)
+        contexts, current = config.list_kube_config_contexts(file)
+    except config.ConfigException as error:
+        if context is not None or not is_running_in_k8s():
+            raise ClusterError(
+                f"No cluster is configured: {str(error).rstrip('.')}. Name a kubeconfig file in "
+                "KUBECONFIG, and a context of it with --context."
+            ) from error
+        config.load_incluster_config(configuration)
+        return configuration, get_default_target_namespace()
+    chosen = next((each for each in contexts if each["name"] == context), current)
+    return configuration, chosen["context"].get("namespace", "default")
 
 
 def _place(manifest: Manifest, namespace: str) -> tuple[str, str, str, str]:
