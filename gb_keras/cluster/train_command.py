@@ -39,8 +39,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
         The arguments to call it with, and its output folder.
 
     Raises:
-        click.UsageError: An option is unknown, missing, or has a value of the wrong type; Typer
-            shows it as for `gb-keras train` itself.
+        typer.BadParameter: An option is unknown, missing, or has a value of the wrong type; it
+            is one of Typer's usage errors, shown as for `gb-keras train` itself.
         ValueError: A name is none of the known ones, or the run would be lost with its node.
     """
     given = command.make_context("gb-keras train", list(arguments)).params
@@ -61,3 +61,27 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
         )
     resume = () if given["resume"] else ("--resume",)
     return TrainCommand((*arguments, *resume), str(output))
+
+
+def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
+    """The same command line with another output folder.
+
+    Args:
+        command: A checked command line.
+        output: Folder to take the place of its output folder.
+
+    Returns:
+        What follows `gb-keras train`.
+
+    Example:
+        >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a"), "b")
+        ('--data', 'd', '--output', 'b')
+    """
+    kept: list[str] = []
+    given = iter(command.arguments)
+    for argument in given:
+        if argument == "--output":
+            next(given)
+        elif not argument.startswith("--output="):
+            kept.append(argument)
+    return (*kept, "--output", output)

@@ -11,6 +11,7 @@ NAMESPACE = "research"
 JOBS = kmock.resource("trainer.kubeflow.org/v1alpha1/trainjobs")
 RUNTIMES = kmock.resource("trainer.kubeflow.org/v1alpha1/trainingruntimes")
 SERVICES = kmock.resource("serving.kserve.io/v1beta1/inferenceservices")
+EXPERIMENTS = kmock.resource("kubeflow.org/v1beta1/experiments")
 PODS = kmock.resource("v1/pods")
 
 
@@ -25,7 +26,7 @@ class Api:
     async def _serve(self):
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         async with kmock.KubernetesEmulator() as self.server, kmock.Server(self.server) as http:
-            for resource in (JOBS, RUNTIMES, SERVICES, PODS):
+            for resource in (JOBS, RUNTIMES, SERVICES, EXPERIMENTS, PODS):
                 self.server.resources[resource] = {}
             # As the client asks for it, and as an API server answers, too.
             self.server["get /version/"] << {"major": "1", "minor": "33"}
