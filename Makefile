@@ -37,7 +37,8 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 	.venv-minimum/bin/pip install --quiet 'uv>=0.5'
 	.venv-minimum/bin/uv pip install --quiet --python .venv-minimum/bin/python \
 		--resolution lowest-direct --editable '.[all]' --group dev
-	.venv-minimum/bin/uv pip install --quiet --no-deps --target .venv-minimum/schemas $(SCHEMAS)
+	.venv-minimum/bin/uv pip install --quiet --python .venv-minimum/bin/python \
+		--no-deps --target .venv-minimum/schemas $(SCHEMAS)
 	# Old versions have warnings of their own, which are not errors of ours.
 	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup \
 		--override-ini filterwarnings=default

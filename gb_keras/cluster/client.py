@@ -212,11 +212,12 @@ class Cluster:
                 passing=True,
             )
         said = _message(error)
+        resource = _PLURALS.get(kind, "pods")
         advice = {
             401: "Log in to the cluster anew.",
             403: f"Ask for the right to do so in the namespace {self.namespace}.",
-            404: self._advice_for_absent(said, kind),
-            409: "Choose another --name, or delete that one first: gb-keras submit delete NAME.",
+            404: self._advice_for_absent(said, kind, resource),
+            409: f"Choose another name, or delete that one first with `kubectl delete {resource}`.",
         }.get(error.status, "Try again." if error.status in _PASSING else "")
         return ClusterError(
             f"Could not {what}. The cluster says: {said} ({error.status} {error.reason}). "
@@ -224,12 +225,12 @@ class Cluster:
             passing=error.status in _PASSING,
         )
 
-    def _advice_for_absent(self, said: str, kind: str) -> str:
+    def _advice_for_absent(self, said: str, kind: str, resource: str) -> str:
         # The API server's own words where it does not know the kind of object at all.
         unknown = "page not found" in said or "could not find the requested resource" in said
         if unknown and kind in _NEEDED:
             return f"It needs {_NEEDED[kind]}; ask for it to be installed."
-        return f"Look with `kubectl get {_PLURALS.get(kind, kind)} -n {self.namespace}`."
+        return f"Look with `kubectl get {resource} -n {self.namespace}`."
 
 
 def _configuration(context: str | None) -> tuple[client.Configuration, str]:

@@ -210,15 +210,12 @@ def export(
 
 
 def _follow(cluster: "Cluster", name: str, timeout: float | None) -> None:
-    from gb_keras.cluster.follow import follow
+    from gb_keras.cluster.follow import follow, how_to_go_on
 
     try:
         state = follow(cluster, name, show=typer.echo, notice=parts.notice, timeout=timeout)
     except KeyboardInterrupt:
-        parts.notice(
-            f"Interrupted. The job goes on: gb-keras submit follow {name}, or gb-keras submit "
-            f"delete {name}."
-        )
+        parts.notice(f"Interrupted. The job goes on. {how_to_go_on(cluster, name)}")
         raise typer.Exit(130) from None
     if state.phase == "Failed":
         why = "; ".join((state.reason or "the cluster does not say why", *state.problems))

@@ -138,10 +138,26 @@ def follow(
                 return state
         if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError(
-                f"The job {name} has not ended in {timeout:g} s, and goes on. It is: {said}. See "
-                f"more of it: gb-keras submit follow {name}. Or: gb-keras submit delete {name}."
+                f"The job {name} has not ended in {timeout:g} s, and goes on. It is: {said}. "
+                + how_to_go_on(cluster, name)
             )
         time.sleep(poll)
+
+
+def how_to_go_on(cluster: Cluster, name: str) -> str:
+    """What a user can do with a job that is no longer followed.
+
+    Args:
+        cluster: Where the job runs.
+        name: Name of the job.
+
+    Returns:
+        A sentence with the commands.
+    """
+    where = f"{name} --namespace {cluster.namespace}"
+    return (
+        f"See more of it: gb-keras submit follow {where}. Stop it: gb-keras submit delete {where}"
+    )
 
 
 class _Log:

@@ -73,7 +73,7 @@ def test_a_runtime_of_somebody_else_is_left_alone(api):
             409,
             "Conflict",
             'trainjobs "digits" already exists',
-            "already exists .* another --name, or delete that one first",
+            "already exists .* another name, or delete .* with `kubectl delete trainjobs`",
             False,
         ),
         (422, "Invalid", "spec.trainer: Invalid value", r"Invalid value \(422", False),
@@ -91,7 +91,7 @@ def test_what_the_api_refuses_is_said_with_what_to_do(api, status, reason, said,
 
 def test_the_second_job_of_a_name(api):
     Cluster().create(JOB)
-    with pytest.raises(ClusterError, match="another --name"):
+    with pytest.raises(ClusterError, match="another name, or delete that one"):
         Cluster().create(JOB)
 
 

@@ -1,7 +1,10 @@
 """The commands, from the command line to the API of a cluster."""
 
+import inspect
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -120,7 +123,7 @@ def test_a_training_that_fails_is_an_exit_code_and_a_reason(api):
 def test_time_that_is_up_is_an_exit_code_and_the_way_on(api):
     result = invoke(*SUBMIT, "--timeout", 1, *TRAIN)
     assert result.exit_code == 1
-    assert "See more of it: gb-keras submit follow digits" in result.stderr
+    assert "See more of it: gb-keras submit follow digits --namespace research" in result.stderr
     api.condition("digits", "Complete")
     assert invoke("submit", "follow", "digits").exit_code == 0
     result = invoke("submit", "delete", "digits")
@@ -136,7 +139,10 @@ def test_an_interruption_leaves_the_job_and_says_how_to_come_back(api, monkeypat
     monkeypatch.setattr(Cluster, "pods", interrupt)
     result = invoke(*SUBMIT, *TRAIN)
     assert result.exit_code == 130
-    assert "The job goes on: gb-keras submit follow digits" in result.stderr
+    assert (
+        "The job goes on. See more of it: gb-keras submit follow digits --namespace"
+        in result.stderr
+    )
     assert not api.job("digits").deleted
 
 
@@ -181,6 +187,31 @@ def test_a_cluster_that_refuses_is_one_line_and_an_exit_code(api):
     assert line.startswith("Error: Could not create the TrainJob digits.")
     # With --debug the error itself comes through, for its traceback.
     assert isinstance(invoke("--debug", "submit", "follow", "x").exception, ClusterError)
+
+
+def run_without_the_packages_for_a_cluster(*arguments):
+    program = f"""
+        import sys
+        sys.modules.update(kubeflow=None, kubernetes=None, yaml=None)
+        sys.argv = ["gb-keras", *{arguments}]
+        from gb_keras.__main__ import main
+        main()
+    """
+    return subprocess.run(
+        [sys.executable, "-c", inspect.cleandoc(program)], capture_output=True, text=True
+    )
+
+
+def test_without_the_packages_for_a_cluster_there_is_help():
+    result = run_without_the_packages_for_a_cluster("submit", "train", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "--install-runtime" in result.stdout
+
+
+def test_without_the_packages_for_a_cluster_the_user_is_told_what_to_install():
+    result = run_without_the_packages_for_a_cluster("submit", "follow", "digits")
+    assert result.returncode == 1
+    assert "pip install 'gb-keras[stages,cluster]'" in " ".join(result.stderr.split())
 
 
 def test_serve(api):
