@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gb_keras.stages import files
+from gb_keras.stages import files, trained_model
 
 # TensorFlow Serving serves the highest number that it finds in a folder.
 VERSION = "1"
@@ -43,7 +43,7 @@ def export(run_dir: str | os.PathLike, output_dir: str | os.PathLike) -> dict[st
             "with resume=True, --resume)."
         )
     config = files.read_json(run_dir / "config.json")
-    model = keras.saving.load_model(run_dir / "model.keras", compile=False)
+    model = trained_model.load(run_dir)
     to_probabilities = tf.sigmoid if config.get("multi_label") else tf.nn.softmax
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from gb_keras.normalized_dense import NormalizedDense
 from gb_keras.stages import files
 from gb_keras.stages.export import export
 from gb_keras.stages.prepare import prepare
@@ -74,6 +75,30 @@ def test_classes_are_named_in_the_order_of_the_outputs(run, tmp_path):
     classes = files.read_json(tmp_path / "serving" / "1" / "assets.extra" / "classes.json")
     assert classes == files.read_json(run / "config.json")["classes"]
     assert result["num_classes"] == len(classes) == 10
+
+
+def test_the_command_finds_the_classes_of_the_model_by_itself(run, tmp_path):
+    # The process of the command imports of gb_keras only what is asked for.
+    normalized = tmp_path / "normalized"
+    normalized.mkdir()
+    inputs = keras.Input((4,))
+    keras.Model(inputs, NormalizedDense(2, scale=30.0)(inputs)).save(normalized / "model.keras")
+    files.write_json(normalized / "config.json", {"classes": ["a", "b"]})
+    program = f"""
+        import sys
+        sys.argv = ["gb-keras"]
+        from gb_keras.stages.export import export
+        assert "gb_keras.baselines" not in sys.modules
+        for run in ({str(run)!r}, {str(normalized)!r}):
+            export(run, run + "-serving")
+        from gb_keras.stages.evaluate import evaluate
+        evaluate({str(run)!r}, {str(run.parent / "digits")!r}, {str(tmp_path / "evaluation")!r})
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", inspect.cleandoc(program)], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "normalized-serving" / "1" / "saved_model.pb").is_file()
 
 
 def test_outputs_of_multi_label_models_are_probabilities_of_their_own(tmp_path):
