@@ -12,6 +12,9 @@ ENGINE = $(shell for each in docker podman buildah; do \
 	$$each info >/dev/null 2>&1 && { echo $$each; break; }; done)
 # A folder of its own for each run, so that none reports what older code has learned.
 LEARNED := runs/bench/$(shell date +%Y-%m-%d-%H-%M-%S)
+# Models of cluster objects that tests take schemas from. Their packages need other versions of what
+# this environment has, so they lie apart, and nothing imports them.
+SCHEMAS := kubeflow-training==1.9.4 kserve==0.21.0
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/schemas $(SCHEMAS)
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)  ## Run the pipeline: prepare, train twice, evaluate, compare (runs/demo)
@@ -39,6 +43,8 @@ test-minimum:  ## The tests of the library with the oldest versions that pyproje
 	.venv-minimum/bin/pip install --quiet 'uv>=0.5'
 	.venv-minimum/bin/uv pip install --quiet --python .venv-minimum/bin/python \
 		--resolution lowest-direct --editable '.[all]' --group dev
+	.venv-minimum/bin/uv pip install --quiet --python .venv-minimum/bin/python \
+		--no-deps --target .venv-minimum/schemas $(SCHEMAS)
 	# Old versions have warnings of their own, which are not errors of ours.
 	.venv-minimum/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup \
 		--override-ini filterwarnings=default

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gb_keras.cluster import command as cluster
+
 app = typer.Typer(
     name="gb-keras",
     no_args_is_help=True,
@@ -526,6 +528,12 @@ def compare(
 
         typer.echo(markdown(result))
         typer.echo(f"Report: {folder / 'comparison.html'}")
+
+
+app.command(epilog="Example:\n\ngb-keras export --run runs/balanced --output serving/balanced")(
+    cluster.export
+)
+app.add_typer(cluster.submit, name="submit")
 
 
 def _check_compare(context: typer.Context) -> None:

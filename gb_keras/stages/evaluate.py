@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from gb_keras.data import pipeline
 from gb_keras.metrics import SHOTS, ExpectedCalibrationError, shots
-from gb_keras.stages import files, multi_label_measures, report_evaluation
+from gb_keras.stages import files, multi_label_measures, report_evaluation, trained_model
 from gb_keras.stages.measures import calibration_bins, diverged, mean, number
 
 METRICS = (
@@ -79,7 +79,7 @@ def evaluate(
     train_counts = config["train_class_counts"]
     shot_of_class = shots(train_counts, many=many_shot, few=few_shot)
 
-    model = keras.saving.load_model(Path(run_dir) / "model.keras", compile=False)
+    model = trained_model.load(run_dir)
     if model.output_shape[-1] != len(class_names):
         raise ValueError(
             f"Expected a model with {len(class_names)} outputs, one for each class of the data. "

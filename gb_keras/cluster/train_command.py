@@ -1,0 +1,87 @@
+"""The command line of a training, checked before a cluster spends its time on it."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from typer.core import TyperCommand
+
+from gb_keras import backbones
+from gb_keras.names import require_name
+from gb_keras.stages import methods, multi_label_methods, optimizers
+from gb_keras.stages.train import DTYPE_POLICIES
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainCommand:
+    """A checked command line.
+
+    Attributes:
+        arguments: What follows `gb-keras train` in the cluster.
+        output: Folder of the run there.
+    """
+
+    arguments: tuple[str, ...]
+    output: str
+
+
+def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) -> TrainCommand:
+    """Parse the arguments of `gb-keras train` and see what can be seen without the data.
+
+    `--resume` is added: a job that was interrupted is started again with the same command.
+
+    Args:
+        command: The command `gb-keras train`.
+        arguments: What the user wants it to be called with.
+        mount: Folder in the cluster that outlives the job, or None where none is known.
+
+    Returns:
+        The arguments to call it with, and its output folder.
+
+    Raises:
+        typer.BadParameter: An option is unknown, missing, or has a value of the wrong type; it
+            is one of Typer's usage errors, shown as for `gb-keras train` itself.
+        ValueError: A name is none of the known ones, or the run would be lost with its node.
+    """
+    given = command.make_context("gb-keras train", list(arguments)).params
+    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
+    require_name("loss", given["loss"], known)
+    require_name("optimizer", given["optimizer"], optimizers.OPTIMIZERS)
+    require_name("schedule", given["schedule"], optimizers.SCHEDULES)
+    require_name("dtype_policy", given["dtype_policy"], DTYPE_POLICIES)
+    # A path is one in the cluster, which cannot be looked at from here.
+    if "/" not in given["backbone"] and not given["backbone"].endswith(".keras"):
+        require_name("backbone", given["backbone"], backbones.names())
+    output = PurePosixPath(given["output"])
+    if mount is not None and not output.is_relative_to(mount):
+        raise ValueError(
+            f"Expected the training's --output to be in {mount}, where the volume is mounted: what "
+            f"is written elsewhere is lost with the node. Received: --output {output}. Try "
+            f"--output {PurePosixPath(mount) / output.name}."
+        )
+    resume = () if given["resume"] else ("--resume",)
+    return TrainCommand((*arguments, *resume), str(output))
+
+
+def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
+    """The same command line with another output folder.
+
+    Args:
+        command: A checked command line.
+        output: Folder to take the place of its output folder.
+
+    Returns:
+        What follows `gb-keras train`.
+
+    Example:
+        >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a"), "b")
+        ('--data', 'd', '--output', 'b')
+    """
+    kept: list[str] = []
+    given = iter(command.arguments)
+    for argument in given:
+        if argument == "--output":
+            next(given)
+        elif not argument.startswith("--output="):
+            kept.append(argument)
+    return (*kept, "--output", output)
