@@ -84,7 +84,7 @@ def order_of(split: str, keys: Iterable[str]) -> np.ndarray:
 
     Example:
         >>> order_of("train", ["a", "b", "c"]).tolist()
-        [0, 2, 1]
+        [1, 2, 0]
     """
     hasher = hashing.Hasher(split)
     hashes = bytearray()

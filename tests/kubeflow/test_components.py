@@ -49,6 +49,8 @@ DEFAULTS = {
     "weights": {None: ""},
     "baseline": {None: ""},
     "verbose": {"auto": 2},
+    "min_images": {None: 0},
+    "beam_options": {(): ""},
 }
 TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE", "bool": "BOOLEAN"}
 
