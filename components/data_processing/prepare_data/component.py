@@ -42,9 +42,9 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
         data_version: Any text. Caching takes what was prepared from the same inputs; give another
             text when what data names has other content.
         min_images: Leaves out classes with fewer different images to train with. 0 leaves out none.
-        beam_options: Options of Apache Beam as NAME=VALUE, with spaces between. With any, images are
-            read and written as a Beam pipeline: runner=DirectRunner is a process for each core of
-            the container. The result is the same.
+        beam_options: Options of Apache Beam as NAME=VALUE, with spaces between. With any, images
+            are read and written as a Beam pipeline: runner=DirectRunner is a process for each core
+            of the container. The result is the same.
 
     Returns:
         dataset: TFDS directory with the splits train, validation and test, and manifest.json.
