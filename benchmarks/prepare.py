@@ -1,8 +1,9 @@
 """What preparing a data set costs: images a second, and memory, as the data grow.
 
 JPEG files are made in a temporary folder, then `gb-keras prepare` runs on them, in one process and
-as a Beam pipeline with a process for each of so many cores. Memory is the sum over all processes,
-so that of a pipeline has one interpreter with TensorFlow for each worker in it.
+as a Beam pipeline with a process for each of so many cores. Seconds of processors, start-up
+included, hardly depend on what else the machine does. Memory is the sum over all processes, so that
+of a pipeline has one interpreter with TensorFlow for each worker in it.
 
     python -m benchmarks.prepare [--images 400] [--factors 1 4 16] [--workers 2]
 """
@@ -23,8 +24,8 @@ from PIL import Image
 from benchmarks.memory import run_with_peak
 
 NUM_CLASSES = 8
-# Width and height in pixels; about as many bytes as a small photograph has.
-SIZE = (320, 240)
+# Width and height in pixels.
+SIZE = (160, 120)
 
 
 def make_images(folder: Path, number: int) -> None:
@@ -41,8 +42,8 @@ def make_images(folder: Path, number: int) -> None:
         Image.fromarray(pixels).save(name, quality=90)
 
 
-def measure(folder: Path, workers: int | None) -> tuple[float, float]:
-    """Seconds and MiB of preparing a folder, by Beam's workers or in one process."""
+def measure(folder: Path, workers: int | None) -> tuple[float, float, float]:
+    """What `run_with_peak` tells of preparing a folder, by Beam's workers or in one process."""
     output = folder.parent / "prepared"
     command = [sys.executable, "-m", "gb_keras", "prepare", "--data", f"folder:{folder}"]
     command += ["--output", str(output)]
@@ -61,8 +62,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes of Beam")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.platform()}", file=sys.stderr)
-    print("| images | by | seconds | images a second | peak memory, MiB |")
-    print("|---:|---|---:|---:|---:|")
+    print("| images | by | seconds | images a second | seconds of processors | peak memory, MiB |")
+    print("|---:|---|---:|---:|---:|---:|")
     for factor in arguments.factors:
         number = arguments.images * factor
         with tempfile.TemporaryDirectory() as root:
@@ -70,11 +71,10 @@ def main() -> None:
             make_images(folder, number)
             for workers in (None, arguments.workers):
                 by = "one process" if workers is None else f"Beam, {workers} workers"
-                seconds, peak = measure(folder, workers)
-                rate = number / seconds
-                print(
-                    f"| {number:,} | {by} | {seconds:.0f} | {rate:.0f} | {peak:,.0f} |", flush=True
-                )
+                seconds, processors, peak = measure(folder, workers)
+                cells = [f"{number:,}", by, f"{seconds:.0f}", f"{number / seconds:.0f}"]
+                cells += [f"{processors:.0f}", f"{peak:,.0f}"]
+                print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

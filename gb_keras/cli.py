@@ -267,13 +267,15 @@ def prepare(
             on_error=on_error,
             data_version=data_version,
             min_images=min_images,
-            beam_options=beam_option or (),
+            beam_options=beam_option,
         )
         rows = {}
         for name, split in manifest["splits"].items():
             counts = split["class_counts"]
             rows[name] = f"{split['num_examples']} images, {min(counts)} to {max(counts)} a class"
         rows["skipped"] = f"{len(manifest['skipped'])} images"
+        if small := manifest.get("left_out_classes"):
+            rows["left out"] = f"{len(small)} classes with fewer than {min_images} images"
         _print_table(f"{manifest['data']}: {len(manifest['classes'])} classes in {output}", rows)
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def command() -> str:

@@ -33,6 +33,8 @@ _SCHEMA = pa.schema(
 # Where an image lies, and what it is called: the columns that stay until it is written.
 _STORED = ("id", "part", "offset", "length", "grey")
 _ROWS_AT_ONCE = 4096
+# Of a hash of 256 bits 128 tell any number of pictures apart.
+_BYTES_OF_FINGERPRINT = 16
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,11 @@ class Records:
     def __len__(self) -> int:
         return len(self.splits)
 
-    def ids(self, positions: np.ndarray | Sequence[int]) -> list[str]:
+    def ids(self, positions: np.ndarray) -> Iterator[str]:
         """Names of the examples at these positions."""
-        return self.stored.column("id").take(pa.array(positions, pa.int64())).to_pylist()
+        for start in range(0, len(positions), _ROWS_AT_ONCE):
+            names = self.stored.column("id").take(positions[start : start + _ROWS_AT_ONCE])
+            yield from names.to_pylist()
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
@@ -130,7 +134,7 @@ def _batch(records: Sequence[Record]) -> pa.RecordBatch:
         "id": [record.id for record in records],
         "present": [label.present for label in sets],
         "absent": [label.absent for label in sets],
-        "fingerprint": [record.fingerprint for record in records],
+        "fingerprint": [record.fingerprint[:_BYTES_OF_FINGERPRINT] for record in records],
         "group": [record.group for record in records],
         "reason": [record.reason for record in records],
         **{
@@ -145,62 +149,62 @@ def _as_set(label: int | LabelSet) -> LabelSet:
     return label if isinstance(label, LabelSet) else LabelSet((label,))
 
 
-def read_tables(paths: Iterable[Path]) -> pa.Table:
-    """The rows of files of `write_records`, in the order of the source.
-
-    Raises:
-        RuntimeError: Two of them are of the same place in the source, or one is missing.
-    """
-    tables = []
-    for path in paths:
-        with pa.OSFile(str(path), "rb") as file:
-            tables.append(pa.ipc.open_file(file).read_all())
-    table = pa.concat_tables(tables)
-    split, place = (table.column(name).to_numpy() for name in ("split", "place"))
-    order = np.lexsort((place, split))
-    split, place = split[order], place[order]
-    starts = np.flatnonzero(np.diff(split, prepend=-1))
-    lengths = np.diff(starts, append=len(split))
-    if not (place == np.arange(len(split)) - np.repeat(starts, lengths)).all():
-        raise RuntimeError(
-            "Expected the source to stay as it is while it is read. Received: other examples at "
-            "another time. Run again when nothing writes to it."
-        )
-    # Taking makes a copy, which one file, in order as it is, does not need.
-    return table.take(pa.array(order)) if len(tables) > 1 else table
-
-
-def as_records(table: pa.Table, multi_label: bool) -> Records:
-    """The readable examples of `read_tables`.
+def read_records(
+    paths: Sequence[Path], multi_label: bool
+) -> tuple[Records, list[dict[str, str]], list[tuple[int, int]]]:
+    """What `write_records` has written, in the order of the source.
 
     Args:
-        table: What it returned.
+        paths: The files, each with some of the examples of the source.
         multi_label: Whether they have label sets.
+
+    Returns:
+        The readable examples; `{"file": id, "reason": text}` for each of the others; all
+        `(height, width)` in pixels that occur.
     """
-    readable = table.filter(table.column("reason").is_null())
-    present, absent = (_whole(readable, name) for name in ("present", "absent"))
-    return Records(
-        splits=readable.column("split").to_numpy(),
+
+    def whole(name: str) -> pa.ChunkedArray:
+        chunks = [chunk for path in paths for chunk in _column(path, name).chunks]
+        return pa.chunked_array(chunks, _SCHEMA.field(name).type)
+
+    def column(name: str, rows: np.ndarray) -> pa.Array:
+        # One after the other, as all columns together take much more memory than what stays.
+        taken = _as_array(whole(name).take(rows))
+        pa.default_memory_pool().release_unused()
+        return taken
+
+    order = np.lexsort((whole("place").to_numpy(), whole("split").to_numpy()))
+    broken = column("reason", order).is_valid().to_numpy(zero_copy_only=False)
+    rows, bad = order[~broken], order[broken]
+    present, absent = column("present", rows), column("absent", rows)
+    names, reasons = column("id", bad), column("reason", bad)
+    sizes = pa.table({name: column(name, rows) for name in ("height", "width")})
+    found = Records(
+        splits=column("split", rows).to_numpy(),
         labels=LabelSets(present, absent) if multi_label else present.flatten().to_numpy(),
-        images=_numbers(readable, "fingerprint"),
-        groups=_numbers(readable, "group"),
-        stored=readable.select(_STORED),
+        images=_numbers(column("fingerprint", rows)),
+        groups=_numbers(column("group", rows)),
+        stored=pa.table({name: column(name, rows) for name in _STORED}),
     )
+    problems = [
+        {"file": name.as_py(), "reason": reason.as_py()}
+        for name, reason in zip(names, reasons, strict=True)
+    ]
+    kinds = sizes.group_by(["height", "width"]).aggregate([]).to_pylist()
+    return found, problems, [(each["height"], each["width"]) for each in kinds]
 
 
-def problems(table: pa.Table) -> Iterator[dict[str, str]]:
-    """`{"file": id, "reason": text}` for each example of `read_tables` that cannot be read."""
-    broken = table.filter(table.column("reason").is_valid())
-    for name, reason in zip(broken.column("id"), broken.column("reason"), strict=True):
-        yield {"file": name.as_py(), "reason": reason.as_py()}
+def _column(path: Path, name: str) -> pa.ChunkedArray:
+    # Mapped, only what the column holds is read; it stays so while the column is used.
+    options = pa.ipc.IpcReadOptions(included_fields=[_SCHEMA.get_field_index(name)])
+    return pa.ipc.open_file(pa.memory_map(str(path)), options=options).read_all().column(0)
 
 
-def _whole(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name).combine_chunks()
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+def _as_array(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
+def _numbers(values: pa.Array) -> np.ndarray:
     """A number for each value, in the order in which they first appear, -1 for none."""
-    indices = _whole(table, name).dictionary_encode().indices
-    return indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)

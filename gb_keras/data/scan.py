@@ -18,15 +18,7 @@ from gb_keras.data.images import (
     is_grey,
     resize_image,
 )
-from gb_keras.data.records import (
-    Record,
-    Records,
-    Stored,
-    as_records,
-    problems,
-    read_tables,
-    write_records,
-)
+from gb_keras.data.records import Record, Records, Stored, read_records, write_records
 from gb_keras.data.source import Example, Source, is_multi_label
 from gb_keras.data.whole_file import whole_file
 
@@ -42,14 +34,12 @@ class Scan:
         records: The readable examples, in the source's order.
         problems: `{"file": id, "reason": text}` for each example that cannot be used.
         image_shape: `(height, width, channels)` of the images, `None` where they differ.
-        unknown: Whether there is a label set with unknown labels.
         left_out: As of the source, once it was read.
     """
 
     records: Records
     problems: list[dict[str, str]]
     image_shape: tuple[int | None, int | None, int]
-    unknown: bool
     left_out: dict[str, dict[str, int]]
 
 
@@ -57,7 +47,7 @@ def scan_part(source: Source, folder: Path, image_size: int | None, part: int, p
     """Read a share of the images of a source, holding one in memory at a time.
 
     Of all blocks of neighbours in a split the share has each n-th. It leaves the images in one
-    file, see `stored_file`, and what is to be remembered of them in another. Both appear whole or
+    file, see `stored_file`, and what is to be remembered of them in others. They appear whole or
     not at all; doing it again does the same.
 
     Args:
@@ -67,16 +57,17 @@ def scan_part(source: Source, folder: Path, image_size: int | None, part: int, p
         part: Number of the share, from 0.
         parts: How many shares there are.
     """
+    counts: dict[str, int] = {}
     with (
+        whole_file(_seen_file(folder, part)) as seen,
         whole_file(_rows_file(folder, part)) as rows,
         whole_file(stored_file(folder, part)) as pictures,
-        open(pictures, "wb") as file,
     ):
-        write_records(rows, _records(source, file, image_size, part, parts))
-    if part == 0:
-        # What a source has left out is known to whoever has read it, and the same to all.
-        with whole_file(_left_out_file(folder)) as left_out:
-            left_out.write_text(json.dumps(getattr(source, "left_out", {})), encoding="utf-8")
+        with open(pictures, "wb") as file:
+            write_records(rows, _records(source, file, image_size, part, parts, counts))
+        # Whoever has read a source knows what it has left out, and how many examples it has.
+        known = {"counts": counts, "left_out": getattr(source, "left_out", {})}
+        seen.write_text(json.dumps(known), encoding="utf-8")
 
 
 def scan_part_by_name(
@@ -93,10 +84,17 @@ def _opened(name: str, folder: Path) -> Source:
 
 
 def _records(
-    source: Source, file: IO[bytes], image_size: int | None, part: int, parts: int
+    source: Source,
+    file: IO[bytes],
+    image_size: int | None,
+    part: int,
+    parts: int,
+    counts: dict[str, int],
 ) -> Iterator[Record]:
+    """Records of a share, whose images go into `file`; `counts` become those of all shares."""
     for split in source.splits:
         for place, example in enumerate(source.examples(split)):
+            counts[split] = place + 1
             if place // _BLOCK % parts != part:
                 continue
             known: dict[str, Any] = {"label": example.label, "group": example.group, "place": place}
@@ -121,7 +119,7 @@ def found(source: Source, folder: Path, parts: int) -> Scan:
         parts: How many shares there are.
 
     Raises:
-        RuntimeError: The shares do not fit together.
+        RuntimeError: The shares do not fit together: the source has changed meanwhile.
 
     Example:
         >>> import tempfile
@@ -133,18 +131,28 @@ def found(source: Source, folder: Path, parts: int) -> Scan:
         >>> len(scan.records), scan.image_shape
         (1797, (8, 8, 1))
     """
-    table = read_tables(_rows_file(folder, part) for part in range(parts))
-    readable = table.filter(table.column("reason").is_null())
-    height, width = (
-        sizes[0].as_py() if len(sizes := pc.unique(readable.column(name))) == 1 else None
-        for name in ("height", "width")
+    seen = [
+        json.loads(_seen_file(folder, part).read_text(encoding="utf-8")) for part in range(parts)
+    ]
+    if any(each != seen[0] for each in seen):
+        raise RuntimeError(
+            "Expected the source to stay as it is while it is read. Received: other examples at "
+            f"another time. Run again when nothing writes to {source.name!r}."
+        )
+    multi_label = is_multi_label(source)
+    records, problems, sizes = read_records(
+        [_rows_file(folder, part) for part in range(parts)], multi_label
     )
+    heights, widths = ({size[axis] for size in sizes} for axis in (0, 1))
     return Scan(
-        records=as_records(table, is_multi_label(source)),
-        problems=list(problems(table)),
-        image_shape=(height, width, 1 if pc.all(readable.column("grey")).as_py() else 3),
-        unknown=is_multi_label(source) and readable.column("absent").null_count < len(readable),
-        left_out=json.loads(_left_out_file(folder).read_text(encoding="utf-8")),
+        records=records,
+        problems=problems,
+        image_shape=(
+            heights.pop() if len(heights) == 1 else None,
+            widths.pop() if len(widths) == 1 else None,
+            1 if pc.all(records.stored.column("grey"), min_count=0).as_py() else 3,
+        ),
+        left_out=seen[0]["left_out"],
     )
 
 
@@ -162,8 +170,8 @@ def _rows_file(folder: Path, part: int) -> Path:
     return folder / f"part-{part:05d}.rows"
 
 
-def _left_out_file(folder: Path) -> Path:
-    return folder / "left_out.json"
+def _seen_file(folder: Path, part: int) -> Path:
+    return folder / f"part-{part:05d}.seen"
 
 
 def images(

@@ -49,6 +49,38 @@ def open_directory(directory: str | os.PathLike) -> tfds.core.DatasetBuilder:
         return tfds.builder_from_directory(directory)
 
 
+def check_class_names(names: Iterable[str]) -> None:
+    """Refuse names that TFDS would change: it keeps them as lines, without the spaces around them.
+
+    Raises:
+        ValueError: One has several lines or spaces around it, or cannot be written in UTF-8.
+
+    Example:
+        >>> check_class_names(["cat", "dog "])
+        Traceback (most recent call last):
+        ...
+        ValueError: Expected class names of one line ... Received: ['dog ']. Rename these classes.
+    """
+    bad = [
+        name
+        for name in names
+        if name != name.strip() or len(name.splitlines()) != 1 or not _is_utf8(name)
+    ]
+    if bad:
+        raise ValueError(
+            "Expected class names of one line in UTF-8, without spaces around them. Received: "
+            f"{bad}. Rename these classes."
+        )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Shard:
     """A file with some of the examples of a split.

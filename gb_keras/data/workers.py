@@ -1,5 +1,6 @@
 """Who does the work: this process, or workers of an Apache Beam pipeline."""
 
+import difflib
 import logging
 import os
 import warnings
@@ -7,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gb_keras.data import beam_worker
-from gb_keras.names import require_name
 
 Item = TypeVar("Item")
 
@@ -164,7 +164,13 @@ def _by_name(given: Iterable[str], known: dict[str, Any]) -> dict[str, Any]:
         name, mark, value = text.partition("=")
         if not mark:
             raise ValueError(f"Expected Beam options as NAME=VALUE. Received: {text!r}.")
-        require_name("Beam option", name, known)
+        if name not in known:
+            # Without a list of them, as there are hundreds.
+            nearest = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(
+                "Expected an option of Apache Beam or one of its runners. Received: "
+                f"{name!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else "")
+            )
         if isinstance(known[name], bool):
             if value not in ("true", "false"):
                 raise ValueError(f"Expected {name}=true or {name}=false. Received: {text!r}.")

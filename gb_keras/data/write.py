@@ -18,7 +18,7 @@ from gb_keras.data.label_sets import LabelSets
 from gb_keras.data.plan import Labels, Plan
 from gb_keras.data.records import Records
 from gb_keras.data.scan import Scan, stored_file
-from gb_keras.data.source import Source, is_multi_label
+from gb_keras.data.source import Source
 from gb_keras.data.tfds_directory import Shard, no_protobuf_warnings, order_of, write_directory
 from gb_keras.data.whole_file import whole_file
 from gb_keras.data.workers import Each
@@ -57,7 +57,7 @@ def write_splits(
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=scan.image_shape, encoding_format="png"),
-            **_label_features(plan.classes, is_multi_label(source), scan.unknown),
+            **_label_features(plan.classes, scan.records.labels),
             "id": tfds.features.Text(doc="The example's name in its source."),
         }
     )
@@ -81,13 +81,14 @@ def write_splits(
     write_directory(directory, sizes, features, f"Prepared by gb_keras from {source.name}.", write)
 
 
-def _label_features(classes: Sequence[str], multi_label: bool, unknown: bool) -> dict[str, Any]:
+def _label_features(classes: Sequence[str], labels: Labels) -> dict[str, Any]:
     """`label`; or `labels`, and where some are unknown `absent_labels`."""
     label = tfds.features.ClassLabel(names=classes)
-    if not multi_label:
+    if not isinstance(labels, LabelSets):
         return {"label": label}
-    labels = {PRESENT: tfds.features.Sequence(label)}
-    return labels | ({ABSENT: tfds.features.Sequence(label)} if unknown else {})
+    features = {PRESENT: tfds.features.Sequence(label)}
+    unknown = labels.absent.null_count < len(labels)
+    return features | ({ABSENT: tfds.features.Sequence(label)} if unknown else {})
 
 
 def _lists(

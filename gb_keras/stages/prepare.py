@@ -17,6 +17,7 @@ from gb_keras.data.leftovers import marked_as_ours, remove_leftovers
 from gb_keras.data.plan import Plan, plan_splits
 from gb_keras.data.scan import Scan, found, scan_part, scan_part_by_name
 from gb_keras.data.source import Source, is_multi_label
+from gb_keras.data.tfds_directory import check_class_names
 from gb_keras.data.views import long_tail_counts
 from gb_keras.data.workers import BeamWorkers, in_this_process
 from gb_keras.data.write import write_splits
@@ -38,7 +39,7 @@ def prepare(
     on_error: str = "raise",
     data_version: str = "",
     min_images: int | None = None,
-    beam_options: Sequence[str] = (),
+    beam_options: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Make a data set ready for training: split, and where asked for long-tailed and noisy.
 
@@ -77,7 +78,7 @@ def prepare(
             must not be in two splits counts as one image.
         beam_options: Options of Apache Beam as `NAME=VALUE`, see
             `gb_keras.data.workers.BeamWorkers`; with any, images are read and written by Beam's
-            workers instead of this process. The result is the same.
+            workers, with none by this process. The result is the same.
 
     Returns:
         The manifest (see `gb_keras.data.manifest.read_manifest`). Its `class_counts` count the
@@ -129,7 +130,7 @@ def prepare(
     _check_outside(output_dir, name)
     workers = BeamWorkers(beam_options) if beam_options else None
     source = open_source(name)
-    _check_class_names(source)
+    check_class_names(source.classes)
     remove_leftovers(output_dir)
 
     try:
@@ -262,28 +263,6 @@ def _check_outside(output_dir: Path, name: str) -> None:
             f"Expected `output_dir` outside of the source. Received: {str(output_dir)!r}, which "
             f"lies in {path!r}."
         )
-
-
-def _check_class_names(source: Source) -> None:
-    """TFDS keeps class names as the lines of a file, without the spaces around them."""
-    bad = [
-        name
-        for name in source.classes
-        if name != name.strip() or len(name.splitlines()) != 1 or not _is_utf8(name)
-    ]
-    if bad:
-        raise ValueError(
-            "Expected class names of one line in UTF-8, without spaces around them. Received: "
-            f"{bad}. Rename these classes."
-        )
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _problem_list(problems: list[dict[str, str]]) -> str:

@@ -16,10 +16,16 @@ START = f"import subprocess, sys; {HOLD}; subprocess.run([sys.executable, '-c', 
 
 def test_memory_of_all_processes_is_counted():
     rest = f"{HOLD}; import time; time.sleep(0.5)"
-    _, one = run_with_peak([sys.executable, "-c", rest])
-    _, two = run_with_peak([sys.executable, "-c", START, rest])
+    *_, one = run_with_peak([sys.executable, "-c", rest])
+    *_, two = run_with_peak([sys.executable, "-c", START, rest])
     assert 150 < one < 200
     assert 300 < two < 400
+
+
+def test_processors_of_all_processes_are_counted():
+    work = "import time; start = time.process_time()\nwhile time.process_time() < start + 0.5: pass"
+    _, seconds, _ = run_with_peak([sys.executable, "-c", START, work])
+    assert 0.5 < seconds < 2
 
 
 def test_a_command_that_fails_is_an_error():

@@ -8,7 +8,7 @@ import pytest
 
 from gb_keras.data import plan
 from gb_keras.data.label_set import LabelSet, presence_counts
-from gb_keras.data.records import Record, as_records, read_tables, write_records
+from gb_keras.data.records import Record, read_records, write_records
 
 OPTIONS = {
     "long_tail_factor": 1.0,
@@ -40,9 +40,8 @@ def plan_splits(source, classes, **options):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows"
         write_records(file, placed)
-        columns = as_records(
-            read_tables([file]), any(isinstance(record.label, LabelSet) for record in source)
-        )
+        multi_label = any(isinstance(record.label, LabelSet) for record in source)
+        columns, _, _ = read_records([file], multi_label)
     planned = plan.plan_splits(columns, classes, **options)
     labels = {
         split: dict(
@@ -104,11 +103,11 @@ def test_copies_in_other_splits_leave_train_first_and_are_listed():
     planned = plan_splits(source, "ab", **OPTIONS)
     assert planned.dropped == [
         {"file": "train/leak", "reason": "the same image as test/leak of the split test"},
-        {"file": "validation/leak", "reason": "the same image as test/leak of the split test"},
         {
             "file": "train/twin",
             "reason": "the same image as validation/twin of the split validation",
         },
+        {"file": "validation/leak", "reason": "the same image as test/leak of the split test"},
     ]
     assert "test/leak" in planned.labels["test"]
     assert "train/leak" not in planned.labels["train"]

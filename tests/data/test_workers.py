@@ -1,11 +1,8 @@
 import subprocess
 import sys
 
-import pytest
-
-pytest.importorskip("apache_beam", reason="apache-beam is not installed")
-
 import apache_beam as beam
+import pytest
 from apache_beam.options import pipeline_options
 
 from gb_keras.data.workers import BeamWorkers, add_work

@@ -50,7 +50,7 @@ DEFAULTS = {
     "baseline": {None: ""},
     "verbose": {"auto": 2},
     "min_images": {None: 0},
-    "beam_options": {(): ""},
+    "beam_options": {None: ""},
 }
 TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE", "bool": "BOOLEAN"}
 

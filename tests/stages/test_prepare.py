@@ -101,6 +101,9 @@ def test_grey_sources_have_one_channel_and_one_coloured_image_makes_three(tmp_pa
     assert prepare(name, tmp_path / "grey")["image_shape"] == [6, 5, 1]
     Image.new("RGB", (5, 6), "red").save(tmp_path / "in" / "cat" / "red.png")
     assert prepare(name, tmp_path / "colour")["image_shape"] == [6, 5, 3]
+    for example in read(tmp_path / "colour")["train"]:
+        stored = Image.open(tmp_path / "in" / example["id"].decode()).convert("RGB")
+        np.testing.assert_array_equal(example["image"], stored)
 
 
 def test_image_size_and_several_sizes(tmp_path):

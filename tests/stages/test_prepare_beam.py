@@ -1,6 +1,5 @@
 """`prepare` through Apache Beam: the same data sets, and nothing left of a killed run."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -11,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.utils import shard_utils
 
 from gb_keras.data import leftovers
 from gb_keras.data.manifest import read_manifest
+from gb_keras.data.tfds_directory import no_protobuf_warnings
 from gb_keras.stages.prepare import prepare
-
-pytest.importorskip("apache_beam", reason="apache-beam is not installed")
 
 # Beam in this process: what it does to the data is the same, and it needs no start.
 HERE = ("runner=DirectRunner", "direct_running_mode=in_memory")
@@ -85,9 +86,35 @@ def test_a_table_of_several_labels_with_groups_and_unknown_ones(tmp_path):
     assert expected["multi_label"]
 
 
+def test_several_shards(tmp_path, monkeypatch):
+    prepare("digits", tmp_path / "whole")
+    monkeypatch.setattr(shard_utils.ShardConfig, "min_shard_size", 1 << 14)
+    expected = prepare("digits", tmp_path / "one")
+    assert prepare("digits", tmp_path / "beam", beam_options=HERE) == expected
+    for split in ("train", "validation", "test"):
+        (whole,) = shards(tmp_path / "whole", split)
+        parts = shards(tmp_path / "one", split)
+        assert len(parts) == {"train": 8, "validation": 1, "test": 2}[split]
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert [record for part in parts for record in part] == whole
+    with no_protobuf_warnings():
+        builder = tfds.builder_from_directory(tmp_path / "one")
+    assert builder.info.splits["train"].num_shards == 8
+    assert len(builder.as_dataset(split="train")) == expected["splits"]["train"]["num_examples"]
+
+
+def shards(folder, split):
+    """The records of each shard."""
+    return [
+        list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+        for path in sorted(folder.glob(f"*-{split}.tfrecord*"))
+    ]
+
+
 COMMAND = (sys.executable, "-m", "gb_keras", "prepare", "--beam-option", "direct_num_workers=2")
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 def test_the_command_killed_while_workers_read_and_run_again(tmp_path):
     make_images(tmp_path / "in" / "cat", 70, size=(300, 300))
     make_images(tmp_path / "in" / "dog", 70, size=(300, 300), seed=1)
@@ -124,7 +151,8 @@ def children(process):
 
 
 def alive(process):
-    with contextlib.suppress(OSError):
-        os.kill(process, 0)
-        return True
-    return False
+    """Whether it runs; one that has ended stays as a zombie until it is waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
