@@ -3,7 +3,6 @@
 import difflib
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -141,13 +140,11 @@ def add_work(pipeline: Any, function: Callable[[Item], None], items: Sequence[It
 
 
 def _import_beam() -> None:
-    """Import Beam without its warnings, and the handler for all logs that it would leave behind."""
+    """Import Beam without the handler for all logs that it would leave behind."""
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import apache_beam  # noqa: F401
+        import apache_beam  # noqa: F401
     except ModuleNotFoundError as error:
         raise ValueError(
             "Expected apache-beam to be installed where there are Beam options. Received: "
