@@ -86,8 +86,8 @@ class BeamWorkers:
         if self._own_processes:
             # In Beam's words, what follows is no mode of its own.
             chosen["direct_running_mode"] = "in_memory"
-            if chosen.get("direct_num_workers", "0") == "0":
-                chosen["direct_num_workers"] = str(os.cpu_count() or 1)
+        if local and chosen.get("direct_num_workers", "0" if self._own_processes else "1") == "0":
+            chosen["direct_num_workers"] = str(os.cpu_count() or 1)
         try:
             self.options = pipeline_options.PipelineOptions.from_dictionary(chosen)
             values = self.options.get_all_options()

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -24,11 +25,12 @@ def test_what_a_worker_raises_is_raised(tmp_path):
 
 
 def test_a_process_for_each_core_is_the_default():
-    for options in (["runner=DirectRunner"], ["direct_num_workers=0"]):
+    threads = ["direct_running_mode=multi_threading", "direct_num_workers=0"]
+    for options in (["runner=DirectRunner"], ["direct_num_workers=0"], threads):
         workers = BeamWorkers(options)
         values = workers.options.get_all_options()
         assert values["runner"] == "FnApiRunner"
-        assert values["direct_num_workers"] >= 1
+        assert values["direct_num_workers"] == os.cpu_count()
         assert workers.num_shares == 4 * values["direct_num_workers"]
 
 
