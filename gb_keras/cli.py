@@ -168,7 +168,8 @@ def main(
 @app.command(
     epilog="Examples:\n\n"
     "gb-keras prepare --data digits --long-tail-factor 20 --label-noise 0.1 --output digits-lt\n\n"
-    "gb-keras prepare --data folder:photos --image-size 224 --on-error skip --output photos-224"
+    "gb-keras prepare --data folder:photos --image-size 224 --on-error skip --output photos-224\n\n"
+    "gb-keras prepare --data folder:photos --beam-option runner=DirectRunner --output photos"
 )
 def prepare(
     context: typer.Context,
@@ -244,6 +245,27 @@ def prepare(
             rich_help_panel=_DATA,
         ),
     ] = "",
+    min_images: Annotated[
+        int | None,
+        typer.Option(
+            help="Leave out classes with fewer different images to train with. Default: none.",
+            min=1,
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    beam_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Read and write images as an Apache Beam pipeline, with this option; repeat for "
+            "several. runner=DirectRunner is a process for each core of this machine, "
+            "direct_num_workers=8 for as many; other runners (FlinkRunner, SparkRunner, "
+            "DataflowRunner) take their own. The result is the same. Default: one process.",
+            show_default=False,
+            rich_help_panel=_RUNTIME,
+        ),
+    ] = None,
 ) -> None:
     """Make a data set ready for training: split, and where asked for long-tailed and noisy."""
     with _readable_errors(context):
@@ -260,12 +282,16 @@ def prepare(
             seed=seed,
             on_error=on_error,
             data_version=data_version,
+            min_images=min_images,
+            beam_options=beam_option,
         )
         rows = {}
         for name, split in manifest["splits"].items():
             counts = split["class_counts"]
             rows[name] = f"{split['num_examples']} images, {min(counts)} to {max(counts)} a class"
         rows["skipped"] = f"{len(manifest['skipped'])} images"
+        if small := manifest.get("left_out_classes"):
+            rows["left out"] = f"{len(small)} classes with fewer than {min_images} images"
         _print_table(f"{manifest['data']}: {len(manifest['classes'])} classes in {output}", rows)
 
 

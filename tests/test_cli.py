@@ -43,7 +43,12 @@ def options(command):
 
 
 # Names that the command line shortens, since there all arguments are named.
-SHORT = {"output_dir": "output", "data_dir": "data", "run_dir": "run"}
+SHORT = {
+    "output_dir": "output",
+    "data_dir": "data",
+    "run_dir": "run",
+    "beam_options": "beam_option",
+}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +161,7 @@ def test_compare_trains_what_it_is_to_compare(data, tmp_path):
         (["train", "--data", "nowhere", "--output", "x", "--loss", "focl"], "mean 'focal'"),
         (["train", "--data", "nowhere", "--output", "x", "--verbose", "loud"], "verbose"),
         (["prepare", "--data", "digit", "--output", "x"], "digits"),
+        (["prepare", "--data", "digits", "--beam-option", "x=1", "--output", "x"], "Apache Beam"),
         (["evaluate", "--run", "nowhere", "--data", "nowhere", "--output", "x"], "nowhere"),
         (["compare", "--output", "x"], "at least one evaluation"),
         (["compare", "a", "b", "--output", "x", "--epochs", "3"], "--epochs; training needs"),

@@ -1,7 +1,5 @@
 """Splits of groups of samples that are of several classes."""
 
-import itertools
-
 import numpy as np
 
 
@@ -41,14 +39,16 @@ def grouped_split(
     _, group_of_sample = np.unique(groups, return_inverse=True)
     num_classes = int(labels.max(initial=-1)) + 1
     num_groups = int(group_of_sample.max(initial=-1)) + 1
+    # Classes of a group's samples, and groups of a class in the order of the draw, as slices.
     order = np.argsort(group_of_sample, kind="stable")
     starts = np.searchsorted(group_of_sample[order], np.arange(num_groups + 1))
-    held = [labels[order[start:end]] for start, end in itertools.pairwise(starts)]
+    held = labels[order]
     drawn = np.random.default_rng(seed).permutation(num_groups)
-    members: list[list[int]] = [[] for _ in range(num_classes)]
-    for group in drawn:
-        for label in np.unique(held[group]):
-            members[label].append(group)
+    rank = np.empty(num_groups, dtype=np.int64)
+    rank[drawn] = np.arange(num_groups)
+    pairs = np.unique(np.stack([labels, rank[group_of_sample]]), axis=1)
+    members = drawn[pairs[1]]
+    starts_of_members = np.searchsorted(pairs[0], np.arange(num_classes + 1))
 
     left = np.bincount(labels, minlength=num_classes)
     shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
@@ -61,7 +61,8 @@ def grouped_split(
     part_of_group = np.full(num_groups, -1)
     while left.any():
         label = int(np.where(left > 0, left, np.iinfo(np.int64).max).argmin())
-        waiting = [group for group in members[label] if part_of_group[group] < 0]
+        waiting = members[starts_of_members[label] : starts_of_members[label + 1]]
+        waiting = waiting[part_of_group[waiting] < 0]
         for position, group in enumerate(waiting):
             without = [part for part in parts if not held_by_part[part, label]]
             # The last groups are for the parts that have none of this class yet.
@@ -71,11 +72,12 @@ def grouped_split(
                 key=lambda part: (lacking[part, label], lacking_in_all[part]),
             )
             part_of_group[group] = part
-            counts = np.bincount(held[group], minlength=num_classes)
+            classes = held[starts[group] : starts[group + 1]]
+            counts = np.bincount(classes, minlength=num_classes)
             left -= counts
             lacking[part] -= counts
             held_by_part[part] += counts
-            lacking_in_all[part] -= len(held[group])
+            lacking_in_all[part] -= len(classes)
     part_of_sample = part_of_group[group_of_sample]
     names = [*fractions, "rest"]
     return {name: np.flatnonzero(part_of_sample == part) for part, name in enumerate(names)}

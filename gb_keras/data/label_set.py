@@ -53,8 +53,8 @@ def presence_counts(labels: Iterable[int | LabelSet], num_classes: int) -> np.nd
         >>> presence_counts([0, 2, 2], 3).tolist()
         [1, 0, 2]
     """
-    present = [index for label in labels for index in shown(label)]
-    return np.bincount(np.array(present, dtype=np.int64), minlength=num_classes)
+    present = np.fromiter((i for label in labels for i in shown(label)), dtype=np.int64)
+    return np.bincount(present, minlength=num_classes)
 
 
 def absence_counts(labels: Iterable[LabelSet], num_classes: int) -> np.ndarray:
@@ -66,14 +66,15 @@ def absence_counts(labels: Iterable[LabelSet], num_classes: int) -> np.ndarray:
         >>> absence_counts([LabelSet((0,), absent=(1,))], 3).tolist()
         [0, 1, 0]
     """
-    labels = list(labels)
-    complete = [label for label in labels if label.absent is None]
-    listed = [index for label in labels for index in label.absent or ()]
-    return (
-        np.bincount(np.array(listed, dtype=np.int64), minlength=num_classes)
-        + len(complete)
-        - presence_counts(complete, num_classes)
-    )
+    counts = np.zeros(num_classes, dtype=np.int64)
+    num_complete = 0
+    for label in labels:
+        if label.absent is None:
+            num_complete += 1
+            counts[list(label.present)] -= 1
+        else:
+            counts[list(label.absent)] += 1
+    return counts + num_complete
 
 
 def split_counts(

@@ -66,6 +66,9 @@ def remove_leftovers(target: Path) -> list[Path]:
         with contextlib.suppress(OSError), open(lock) as file:
             # Fails when the run still lives, or where the file system knows no locks.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The lock goes last: what cannot be removed now is still known as ours later.
+            for entry in set(folder.iterdir()) - {lock}:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             shutil.rmtree(folder)
             removed.append(folder)
     return removed

@@ -35,7 +35,9 @@ def read_manifest(data_dir: str | os.PathLike) -> dict[str, Any]:
         num_labels_changed, checksums, versions`; `multi_label` where images have any number of
         labels; of data sets drawn from fonts `made_of`, the
         SHA-256 of each font file; of those whose files list more than counts `left_out`, by split
-        how much of it was left out or changed, by the reason.
+        how much of it was left out or changed, by the reason;
+        of those prepared with `min_images` `left_out_classes`, how many images each of the classes
+        that were left out has.
 
     Raises:
         FileNotFoundError: The folder is not a prepared data set, or lost one of its files.

@@ -33,10 +33,9 @@ def long_tail_of_sets(
         >>> int(presence_counts([labels[i] for i in kept], 2)[1])
         10
     """
-    counts = presence_counts(labels, num_classes)
-    wanted = long_tail_counts(counts, factor)
     if factor == 1:
         return np.arange(len(labels))
+    wanted = long_tail_counts(presence_counts(labels, num_classes), factor)
     members: list[list[int]] = [[] for _ in range(num_classes)]
     for image in np.random.default_rng(seed).permutation(len(labels)):
         for index in labels[image].present:

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from gb_keras.data.group_splits import grouped_split
-from gb_keras.data.label_set import LabelSet, shown
+from gb_keras.data.label_sets import LabelSets
 from gb_keras.data.multi_label_views import long_tail_of_sets, noisy_label_sets
-from gb_keras.data.scan import Record
+from gb_keras.data.records import Records
 from gb_keras.data.source import SPLITS
 from gb_keras.data.splits import stratified_split
 from gb_keras.data.ties import connected
 from gb_keras.data.views import long_tail_indices, noisy_labels
+
+_TRAIN = SPLITS.index("train")
+Labels = np.ndarray | LabelSets
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,25 @@ class Plan:
     """The outcome of `plan_splits`.
 
     Attributes:
-        labels: By split, the label (or label set) to store for each example, by example id.
-        dropped: `{"file": id, "reason": text}` for each example left out because the same
-            image is in a split that the source keeps for testing.
+        classes: Names of the classes that are left.
+        positions: By split, positions of its examples in the records, int, `(num_examples,)`.
+        labels: By split, the class index or the label set to store for each, in the same order.
+        dropped: `{"file": id, "reason": text}` for each example left out, because the same
+            image is in a split that the source keeps for testing, or its class has too few.
+        small_classes: Of each class left out because it has too few, how many different images.
         num_labels_changed: Training labels that label noise has changed.
     """
 
-    labels: dict[str, dict[str, int | LabelSet]]
+    classes: tuple[str, ...]
+    positions: dict[str, np.ndarray]
+    labels: dict[str, Labels]
     dropped: list[dict[str, str]]
+    small_classes: dict[str, int]
     num_labels_changed: int
 
 
 def plan_splits(
-    records: Sequence[Record],
+    records: Records,
     classes: Sequence[str],
     *,
     long_tail_factor: float,
@@ -41,6 +50,7 @@ def plan_splits(
     validation_fraction: float,
     test_fraction: float,
     seed: int,
+    min_images: int | None = None,
 ) -> Plan:
     """Make the splits, then the long tail of the training split, then its label noise.
 
@@ -58,131 +68,185 @@ def plan_splits(
         validation_fraction: Share of the source's `train` for validation, if it has none.
         test_fraction: Share of the source's `train` for testing, if it has none.
         seed: Seed of all draws. The splits do not depend on the long tail or the noise.
+        min_images: Classes with fewer different images in the source's `train` are left out; what
+            may not be torn apart counts once. `None` leaves out none.
 
     Returns:
         The plan.
 
     Raises:
-        ValueError: A class has too few different images for the splits.
+        ValueError: A class has too few different images for the splits, or fewer than two classes
+            are left.
     """
     split_seed, tail_seed, noise_seed = np.random.SeedSequence(seed).generate_state(3).tolist()
     kept, dropped = _without_leaks(records)
-    of_split = {name: [record for record in kept if record.split == name] for name in SPLITS}
+    labels, kept, small, gone = _without_small_classes(records, kept, classes, min_images or 0)
+    classes = [name for name in classes if name not in small]
+    of_split = {name: kept[records.splits[kept] == index] for index, name in enumerate(SPLITS)}
     fractions = {"validation": validation_fraction, "test": test_fraction}
-    drawn = {name: share for name, share in fractions.items() if not of_split[name]}
+    drawn = {name: share for name, share in fractions.items() if not len(of_split[name])}
     pool = of_split["train"]
-    _require_samples(pool, classes, num_parts=1 + len(drawn))
-    parts = _parts(pool, len(classes), drawn, split_seed)
+    _require_samples(_image_counts(records, labels, pool, len(classes)), classes, 1 + len(drawn))
+    parts = _parts(records, labels, pool, len(classes), drawn, split_seed)
     for name in drawn:
-        of_split[name] = [pool[index] for index in parts[name]]
+        of_split[name] = pool[parts[name]]
 
-    train = [pool[index] for index in parts["rest"]]
-    long_tail = long_tail_of_sets if _has_sets(records) else long_tail_indices
-    tail = long_tail(_labels(train), len(classes), long_tail_factor, tail_seed)
-    of_split["train"] = train = [train[index] for index in tail]
-    noisy, num_changed = _noisy(_labels(train), len(classes), label_noise, noise_seed)
-    _check_disjoint(of_split)
-    planned = {name: {record.id: record.label for record in of_split[name]} for name in SPLITS}
-    planned["train"] = dict(zip(planned["train"], noisy, strict=True))
-    return Plan(planned, dropped, num_changed)
+    train = pool[parts["rest"]]
+    tail = _long_tail(_at(labels, train), len(classes), long_tail_factor, tail_seed)
+    of_split["train"] = train[tail]
+    _check_disjoint(records, of_split)
+    planned = {name: _at(labels, positions) for name, positions in of_split.items()}
+    planned["train"], num_changed = _noisy(planned["train"], len(classes), label_noise, noise_seed)
+    return Plan(tuple(classes), of_split, planned, dropped + gone, small, num_changed)
 
 
-def _has_sets(records: Sequence[Record]) -> bool:
-    return any(isinstance(record.label, LabelSet) for record in records)
+def _at(labels: Labels, positions: np.ndarray) -> Labels:
+    return labels.take(positions)
 
 
-def _labels(records: Sequence[Record]) -> Any:
-    """Class indices as an array, or label sets as a list."""
-    labels = [record.label for record in records]
-    return labels if _has_sets(records) else np.array(labels, dtype=np.int64)
+def _long_tail(labels: Labels, num_classes: int, factor: float, seed: int) -> np.ndarray:
+    if isinstance(labels, LabelSets):
+        return long_tail_of_sets(labels, num_classes, factor, seed)
+    return long_tail_indices(labels, num_classes, factor, seed)
 
 
-def _noisy(labels: Any, num_classes: int, fraction: float, seed: int) -> tuple[list, int]:
-    if isinstance(labels, list):
-        return noisy_label_sets(labels, num_classes, fraction, seed)
+def _noisy(labels: Labels, num_classes: int, fraction: float, seed: int) -> tuple[Labels, int]:
+    if not fraction:
+        return labels, 0
+    if isinstance(labels, LabelSets):
+        sets, num_moved = noisy_label_sets(labels, num_classes, fraction, seed)
+        return LabelSets.of(sets), num_moved
     noisy = noisy_labels(labels, num_classes, fraction, seed)
-    return noisy.tolist(), int((noisy != labels).sum())
+    return noisy, int((noisy != labels).sum())
 
 
 def _parts(
-    pool: Sequence[Record], num_classes: int, fractions: dict[str, float], seed: int
+    records: Records,
+    labels: Labels,
+    pool: np.ndarray,
+    num_classes: int,
+    fractions: dict[str, float],
+    seed: int,
 ) -> dict[str, np.ndarray]:
     """Positions in the pool by part, see `stratified_split`."""
-    owners, labels = _shown(pool, num_classes)
-    several = _has_sets(pool) or any(record.group for record in pool)
-    split = grouped_split if several else stratified_split
-    parts = split(labels, _groups(pool)[owners], fractions, seed)
+    owners, classes = _shown(_at(labels, pool), num_classes)
+    split = grouped_split if _several(records, labels, pool) else stratified_split
+    parts = split(classes, _groups(records, pool)[owners], fractions, seed)
     return {name: np.unique(owners[positions]) for name, positions in parts.items()}
 
 
-def _shown(records: Sequence[Record], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Position and class of all that records show; one that shows none is of a class of its own."""
-    pairs = [
-        (position, index)
-        for position, record in enumerate(records)
-        for index in shown(record.label) or (num_classes,)
-    ]
-    owners, labels = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return owners, labels
+def _several(records: Records, labels: Labels, pool: np.ndarray) -> bool:
+    """Whether what must not be torn apart may be of several classes."""
+    return isinstance(labels, LabelSets) or bool((records.groups[pool] >= 0).any())
 
 
-def _groups(records: Sequence[Record]) -> np.ndarray:
+def _shown(labels: Labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Position and class of all that is shown; what shows none is of a class of its own."""
+    if not isinstance(labels, LabelSets):
+        return np.arange(len(labels)), labels
+    owners, classes = labels.shown()
+    bare = np.setdiff1d(np.arange(len(labels)), owners)
+    owners = np.concatenate([owners, bare])
+    classes = np.concatenate([classes, np.full(len(bare), num_classes)])
+    order = np.argsort(owners, kind="stable")
+    return owners[order], classes[order]
+
+
+def _groups(records: Records, pool: np.ndarray) -> np.ndarray:
     """A number for what must not be torn apart, in the order in which it first appears.
 
     That is the same picture, the parts of one group, and what both together tie to each other.
     """
-    numbers: dict[bytes | str, int] = {}
-    prints = [numbers.setdefault(record.fingerprint, len(numbers)) for record in records]
-    named = [
-        (of_print, numbers.setdefault(record.group, len(numbers)))
-        for of_print, record in zip(prints, records, strict=True)
-        if record.group is not None
-    ]
-    if not named:
-        return np.array(prints, dtype=int)
-    return connected(named, len(numbers))[prints]
+    images, groups = records.images[pool], records.groups[pool]
+    named = groups >= 0
+    if not named.any():
+        return images
+    first_group = int(images.max()) + 1
+    pairs = np.stack([images[named], first_group + groups[named]], axis=1)
+    return connected(pairs, first_group + int(groups.max()) + 1)[images]
 
 
-def _without_leaks(records: Sequence[Record]) -> tuple[list[Record], list[dict[str, str]]]:
+def _without_leaks(records: Records) -> tuple[np.ndarray, list[dict[str, str]]]:
     """Leave out what another split of the source holds too; `test` stays before the others."""
-    keeper: dict[bytes, Record] = {}
-    for split in reversed(SPLITS):
-        for record in records:
-            if record.split == split:
-                keeper.setdefault(record.fingerprint, record)
-    kept, dropped = [], []
-    for record in records:
-        other = keeper[record.fingerprint]
-        if other.split == record.split:
-            kept.append(record)
-        else:
-            reason = f"the same image as {other.id} of the split {other.split}"
-            dropped.append({"file": record.id, "reason": reason})
+    keeping = np.zeros(records.images.max(initial=-1) + 1, dtype=records.splits.dtype)
+    np.maximum.at(keeping, records.images, records.splits)
+    stays = records.splits == keeping[records.images]
+    kept, lost = np.flatnonzero(stays), np.flatnonzero(~stays)
+    keeper = np.zeros(len(keeping), dtype=np.int64)
+    # Of those that are the same the first remains, as it is set last.
+    keeper[records.images[kept][::-1]] = kept[::-1]
+    others = keeper[records.images[lost]]
+    dropped = [
+        {"file": name, "reason": f"the same image as {other} of the split {SPLITS[split]}"}
+        for name, other, split in zip(
+            records.ids(lost), records.ids(others), records.splits[others], strict=True
+        )
+    ]
     return kept, dropped
 
 
-def _require_samples(pool: Sequence[Record], classes: Sequence[str], num_parts: int) -> None:
-    """Every class needs one image of its own for each split that is drawn from the pool."""
-    if _has_sets(pool) or any(record.group for record in pool):
-        owners, labels = _shown(pool, len(classes))
-        pairs = np.unique(np.stack([_groups(pool)[owners], labels]), axis=1)
-        counts = np.bincount(pairs[1], minlength=len(classes))[: len(classes)]
+def _without_small_classes(
+    records: Records, kept: np.ndarray, classes: Sequence[str], least: int
+) -> tuple[Labels, np.ndarray, dict[str, int], list[dict[str, str]]]:
+    """Leave out classes with too few images, and images of which nothing is left to say.
+
+    Returns:
+        Labels by what is left of the classes, positions of the examples that are left, the
+        classes that are not with the number of their images, and the examples that are not.
+    """
+    pool = kept[records.splits[kept] == _TRAIN]
+    counts = _image_counts(records, records.labels, pool, len(classes))
+    is_small = counts < least
+    small = {classes[i]: int(counts[i]) for i in np.flatnonzero(is_small).tolist()}
+    if not small:
+        return records.labels, kept, small, []
+    if len(classes) - len(small) < 2:
+        raise ValueError(
+            f"Expected at least 2 classes with {least} or more different images to train with. "
+            f"Received: {len(classes) - len(small)} of {len(classes)}. Lower min_images "
+            "(--min-images), or add images."
+        )
+    new = np.where(is_small, -1, np.cumsum(~is_small) - 1)
+    few = f"fewer than {least} different images"
+    labels: Labels
+    if isinstance(records.labels, LabelSets):
+        labels = records.labels.relabelled(new)
+        stays = labels.known()[kept]
+        reason = f"nothing is known of it but of classes with {few}"
     else:
-        owner: dict[bytes, int] = {}
-        for record in pool:
-            owner.setdefault(record.fingerprint, cast(int, record.label))
-        counts = np.bincount(list(owner.values()), minlength=len(classes))
+        labels = new[records.labels]
+        stays = labels[kept] >= 0
+        reason = f"its class has {few}"
+    gone = [{"file": name, "reason": reason} for name in records.ids(kept[~stays])]
+    return labels, kept[stays], small, gone
+
+
+def _image_counts(
+    records: Records, labels: Labels, pool: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """How many images of its own each class has, to be given to one split or another."""
+    if _several(records, labels, pool):
+        owners, classes = _shown(_at(labels, pool), num_classes)
+        pairs = np.unique(np.stack([_groups(records, pool)[owners], classes]), axis=1)
+        return np.bincount(pairs[1], minlength=num_classes)[:num_classes]
+    _, first = np.unique(records.images[pool], return_index=True)
+    return np.bincount(cast(np.ndarray, labels)[pool][first], minlength=num_classes)
+
+
+def _require_samples(counts: np.ndarray, classes: Sequence[str], num_parts: int) -> None:
+    """Every class needs one image of its own for each split that is drawn from the pool."""
     too_few = {classes[i]: int(n) for i, n in enumerate(counts) if n < num_parts}
     if too_few:
         raise ValueError(
             f"Expected at least {num_parts} different images of every class, one for each split "
             f"that is made of the source's training images. Received: {too_few}. "
-            "Add images to these classes, or remove the classes."
+            f"Add images to these classes, or leave such classes out by min_images={num_parts} "
+            f"(--min-images {num_parts})."
         )
 
 
-def _check_disjoint(of_split: dict[str, list[Record]]) -> None:
+def _check_disjoint(records: Records, of_split: dict[str, np.ndarray]) -> None:
     """The promise that no image is in two splits, checked once more before it is written down."""
-    prints = [{record.fingerprint for record in records} for records in of_split.values()]
-    if len(set().union(*prints)) != sum(map(len, prints)):
+    held = [np.unique(records.images[positions]) for positions in of_split.values()]
+    if len(np.unique(np.concatenate(held))) != sum(map(len, held)):
         raise AssertionError("An image is in two splits: please report this as a bug.")

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse.csgraph
 
 
-def connected(pairs: Sequence[tuple[int, int]], number: int) -> np.ndarray:
+def connected(pairs: Sequence[tuple[int, int]] | np.ndarray, number: int) -> np.ndarray:
     """A number for the group of each thing, in the order in which groups first appear.
 
     Args:
@@ -20,6 +20,6 @@ def connected(pairs: Sequence[tuple[int, int]], number: int) -> np.ndarray:
         >>> connected([(0, 2), (2, 3)], 5).tolist()
         [0, 1, 0, 0, 2]
     """
-    ones = np.ones(len(pairs), dtype=np.int8)
-    ties = scipy.sparse.coo_array((ones, tuple(zip(*pairs, strict=True))), [number] * 2)
+    ones = np.ones(len(pairs), dtype=bool)
+    ties = scipy.sparse.coo_array((ones, tuple(np.asarray(pairs).T)), [number] * 2)
     return scipy.sparse.csgraph.connected_components(ties, directed=False)[1]

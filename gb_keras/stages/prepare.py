@@ -1,7 +1,10 @@
 """Prepare a data set: named source in, standard TFDS directory with a manifest out."""
 
+import functools
 import logging
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ from gb_keras.data.catalogue import folder_of, full_name, open_source
 from gb_keras.data.label_set import split_counts
 from gb_keras.data.leftovers import marked_as_ours, remove_leftovers
 from gb_keras.data.plan import Plan, plan_splits
-from gb_keras.data.scan import Scan, scan
+from gb_keras.data.scan import Scan, found, scan_part, scan_part_by_name
 from gb_keras.data.source import Source, is_multi_label
+from gb_keras.data.tfds_directory import check_class_names
 from gb_keras.data.views import long_tail_counts
+from gb_keras.data.workers import BeamWorkers, in_this_process
 from gb_keras.data.write import write_splits
 from gb_keras.stages.files import new_directory, require_empty, write_json
 
@@ -33,6 +38,8 @@ def prepare(
     seed: int = 0,
     on_error: str = "raise",
     data_version: str = "",
+    min_images: int | None = None,
+    beam_options: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Make a data set ready for training: split, and where asked for long-tailed and noisy.
 
@@ -66,6 +73,12 @@ def prepare(
             them all, or `"skip"` them and list them in the manifest.
         data_version: Any text, kept in the manifest. What is prepared once is taken again where
             nothing has changed; so give another one when what `data` names has other content.
+        min_images: Leave out classes with fewer different images to train with, at least 1;
+            `None` leaves out none, and it is an error if one has too few for the splits. What
+            must not be in two splits counts as one image.
+        beam_options: Options of Apache Beam as `NAME=VALUE`, see
+            `gb_keras.data.workers.BeamWorkers`; with any, images are read and written by Beam's
+            workers, with none by this process. The result is the same.
 
     Returns:
         The manifest (see `gb_keras.data.manifest.read_manifest`). Its `class_counts` count the
@@ -97,6 +110,7 @@ def prepare(
         "on_error": on_error,
         # Without one the options are those of earlier versions of gb_keras.
         **({"data_version": data_version} if data_version else {}),
+        **({"min_images": min_images} if min_images is not None else {}),
     }
     _check_options(
         long_tail_factor,
@@ -106,6 +120,7 @@ def prepare(
         image_size,
         seed,
         on_error,
+        min_images,
     )
     output_dir = Path(output_dir).resolve()
     name = full_name(data)
@@ -113,26 +128,31 @@ def prepare(
     if existing is not None:
         return existing
     _check_outside(output_dir, name)
+    workers = BeamWorkers(beam_options) if beam_options else None
     source = open_source(name)
-    _check_class_names(source)
+    check_class_names(source.classes)
     remove_leftovers(output_dir)
 
-    found = scan(source, image_size)
-    if found.problems and on_error == "raise":
-        raise ValueError(_problem_list(found.problems))
-    plan = plan_splits(
-        found.records,
-        source.classes,
-        long_tail_factor=long_tail_factor,
-        label_noise=label_noise,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
-    )
     try:
         with new_directory(output_dir) as folder, marked_as_ours(folder):
-            write_splits(folder, source, found, plan, image_size)
-            manifest = _manifest(source, options, found, plan, manifests.checksums(folder))
+            work = folder / "work"
+            work.mkdir()
+            scan = _scan(source, work, image_size, workers)
+            if scan.problems and on_error == "raise":
+                raise ValueError(_problem_list(scan.problems))
+            plan = plan_splits(
+                scan.records,
+                source.classes,
+                long_tail_factor=long_tail_factor,
+                label_noise=label_noise,
+                validation_fraction=validation_fraction,
+                test_fraction=test_fraction,
+                seed=seed,
+                min_images=min_images,
+            )
+            write_splits(folder, work, source, scan, plan, workers or in_this_process)
+            shutil.rmtree(work)
+            manifest = _manifest(source, options, scan, plan, manifests.checksums(folder))
             write_json(folder / manifests.FILE_NAME, manifest)
     except OSError:
         # Another process may have made the very same data set meanwhile.
@@ -148,6 +168,14 @@ def prepare(
                 name,
                 ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()),
             )
+    if small := manifest.get("left_out_classes"):
+        logger.warning(
+            "Left out %d classes with fewer than %d different images; they are listed as "
+            "'left_out_classes' in %s.",
+            len(small),
+            min_images,
+            output_dir / manifests.FILE_NAME,
+        )
     if manifest["skipped"]:
         logger.warning(
             "Left out %d of the examples of %s; they are listed as 'skipped' in %s.",
@@ -158,6 +186,17 @@ def prepare(
     return manifest
 
 
+def _scan(source: Source, work: Path, image_size: int | None, workers: BeamWorkers | None) -> Scan:
+    if workers is None:
+        scan_part(source, work, image_size, part=0, parts=1)
+        return found(source, work, parts=1)
+    parts = workers.num_shares
+    # Sources are not sent to workers, which open them by name.
+    share = functools.partial(scan_part_by_name, source.name, work, image_size, parts)
+    workers(share, range(parts))
+    return found(source, work, parts)
+
+
 def _check_options(
     long_tail_factor: float,
     label_noise: float,
@@ -166,6 +205,7 @@ def _check_options(
     image_size: int | None,
     seed: int,
     on_error: str,
+    min_images: int | None,
 ) -> None:
     long_tail_counts(np.ones(2), long_tail_factor)
     if not 0 <= label_noise < 1:
@@ -187,6 +227,10 @@ def _check_options(
         raise ValueError(f"Expected `seed` to be an int of at least 0. Received: {seed!r}.")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"Expected `on_error` to be 'raise' or 'skip'. Received: {on_error!r}.")
+    if min_images is not None and (not isinstance(min_images, int) or min_images < 1):
+        raise ValueError(
+            f"Expected `min_images` to be an int of at least 1 or None. Received: {min_images!r}."
+        )
 
 
 def _existing(output_dir: Path, name: str, options: dict[str, Any]) -> dict[str, Any] | None:
@@ -221,28 +265,6 @@ def _check_outside(output_dir: Path, name: str) -> None:
         )
 
 
-def _check_class_names(source: Source) -> None:
-    """TFDS keeps class names as the lines of a file, without the spaces around them."""
-    bad = [
-        name
-        for name in source.classes
-        if name != name.strip() or len(name.splitlines()) != 1 or not _is_utf8(name)
-    ]
-    if bad:
-        raise ValueError(
-            "Expected class names of one line in UTF-8, without spaces around them. Received: "
-            f"{bad}. Rename these classes."
-        )
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _problem_list(problems: list[dict[str, str]]) -> str:
     lines = "\n".join(f"  {problem['file']}: {problem['reason']}" for problem in problems)
     return (
@@ -255,30 +277,31 @@ def _problem_list(problems: list[dict[str, str]]) -> str:
 def _manifest(
     source: Source,
     options: dict[str, Any],
-    found: Scan,
+    scan: Scan,
     plan: Plan,
     checksums: dict[str, str],
 ) -> dict[str, Any]:
     multi_label = is_multi_label(source)
     splits = {
-        split: split_counts(labels.values(), len(source.classes), multi_label)
+        split: split_counts(labels, len(plan.classes), multi_label)
         for split, labels in plan.labels.items()
     }
     made_of = getattr(source, "made_of", None)
-    left_out = getattr(source, "left_out", None)
+    skipped = scan.problems + plan.dropped
     return {
         "format": manifests.FORMAT,
         "data": source.name,
         "options": options,
-        "classes": list(source.classes),
+        "classes": list(plan.classes),
         **({"multi_label": True} if multi_label else {}),
-        "image_shape": list(found.image_shape),
+        "image_shape": list(scan.image_shape),
         "splits": splits,
-        "num_skipped": len(found.problems) + len(plan.dropped),
-        "skipped": found.problems + plan.dropped,
+        "num_skipped": len(skipped),
+        "skipped": skipped,
         "num_labels_changed": plan.num_labels_changed,
         "checksums": checksums,
-        **({"left_out": left_out} if left_out else {}),
+        **({"left_out": scan.left_out} if scan.left_out else {}),
+        **({"left_out_classes": plan.small_classes} if plan.small_classes else {}),
         **({"made_of": made_of} if made_of else {}),
         "versions": manifests.versions(),
     }

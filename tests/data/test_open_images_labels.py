@@ -8,7 +8,7 @@ from gb_keras.data.catalogue import folder_of, full_name, open_source
 from gb_keras.data.images import UnreadableImageError
 from gb_keras.data.open_images.hierarchy import Hierarchy
 from gb_keras.data.open_images.labels import OpenImagesLabels
-from gb_keras.data.tfds_directory import no_protobuf_warnings, write_directory
+from gb_keras.data.tfds_directory import no_protobuf_warnings
 from gb_keras.stages.prepare import prepare
 from tests.data.open_images import (
     HEIGHT,
@@ -22,6 +22,7 @@ from tests.data.open_images import (
     put_rotations,
 )
 from tests.data.test_open_images_tfds import jpeg
+from tests.data.tfds_folder import write_directory
 
 ROWS = [
     ("a", "Cat", 1),

@@ -8,9 +8,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from gb_keras.data.open_images.boxes import OpenImagesBoxes
-from gb_keras.data.tfds_directory import no_protobuf_warnings, write_directory
+from gb_keras.data.tfds_directory import no_protobuf_warnings
 from tests.data.open_images import MIDS, pixels, put_boxes, put_classes, put_image
 from tests.data.open_images import box as row
+from tests.data.tfds_folder import write_directory
 
 FLAGS = ("is_occluded", "is_truncated", "is_group_of", "is_depiction", "is_inside")
 

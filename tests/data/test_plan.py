@@ -1,9 +1,14 @@
+import collections
+import dataclasses
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from gb_keras.data import plan
 from gb_keras.data.label_set import LabelSet, presence_counts
-from gb_keras.data.plan import plan_splits
-from gb_keras.data.scan import Record
+from gb_keras.data.records import Record, read_records, write_records
 
 OPTIONS = {
     "long_tail_factor": 1.0,
@@ -12,6 +17,39 @@ OPTIONS = {
     "test_fraction": 0.2,
     "seed": 0,
 }
+
+
+@dataclasses.dataclass
+class Planned:
+    """A plan with the labels by the names of the examples."""
+
+    plan: plan.Plan
+    labels: dict
+
+    def __getattr__(self, name):
+        return getattr(self.plan, name)
+
+
+def plan_splits(source, classes, **options):
+    """Through a file, as a scan leaves it."""
+    places = collections.Counter()
+    placed = []
+    for record in source:
+        placed.append(dataclasses.replace(record, place=places[record.split]))
+        places[record.split] += 1
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows"
+        write_records(file, placed)
+        multi_label = any(isinstance(record.label, LabelSet) for record in source)
+        columns, _, _ = read_records([file], multi_label)
+    planned = plan.plan_splits(columns, classes, **options)
+    labels = {
+        split: dict(
+            zip(columns.ids(planned.positions[split]), iter(planned.labels[split]), strict=True)
+        )
+        for split in planned.positions
+    }
+    return Planned(planned, labels)
 
 
 def records(split="train", per_class=20, classes=2, prefix=""):
@@ -62,17 +100,17 @@ def test_copies_in_other_splits_leave_train_first_and_are_listed():
         Record("validation/twin", "validation", 0, b"twin"),
     ]
     source = records("train") + records("validation", 5) + records("test", 5) + leak
-    plan = plan_splits(source, "ab", **OPTIONS)
-    assert plan.dropped == [
+    planned = plan_splits(source, "ab", **OPTIONS)
+    assert planned.dropped == [
         {"file": "train/leak", "reason": "the same image as test/leak of the split test"},
-        {"file": "validation/leak", "reason": "the same image as test/leak of the split test"},
         {
             "file": "train/twin",
             "reason": "the same image as validation/twin of the split validation",
         },
+        {"file": "validation/leak", "reason": "the same image as test/leak of the split test"},
     ]
-    assert "test/leak" in plan.labels["test"]
-    assert "train/leak" not in plan.labels["train"]
+    assert "test/leak" in planned.labels["test"]
+    assert "train/leak" not in planned.labels["train"]
 
 
 def test_twins_of_different_classes_stay_together():
@@ -199,3 +237,67 @@ def test_a_class_on_too_few_images_is_named():
     source = [*sets(number=60), Record("one", "train", LabelSet((3,)), b"one")]
     with pytest.raises(ValueError, match=r"at least 3 different images.*\{'d': 1\}"):
         plan_splits(source, "abcd", **OPTIONS)
+
+
+def test_the_error_of_too_few_images_names_what_helps():
+    few = [Record("x", "train", 1, b"x"), Record("y", "train", 1, b"y")]
+    source = [record for record in records(classes=3) if record.label != 1] + few
+    with pytest.raises(ValueError, match=r"by min_images=3 \(--min-images 3\)"):
+        plan_splits(source, "abc", **OPTIONS)
+    planned = plan_splits(source, "abc", **OPTIONS, min_images=3)
+    assert planned.classes == ("a", "c")
+    assert planned.small_classes == {"b": 2}
+    reason = "its class has fewer than 3 different images"
+    assert planned.dropped == [{"file": name, "reason": reason} for name in "xy"]
+    # Nothing else is other than without the class: "c" is now the second.
+    without = [
+        dataclasses.replace(record, label=record.label // 2)
+        for record in source
+        if record not in few
+    ]
+    assert planned.labels == plan_splits(without, "ac", **OPTIONS).labels
+
+
+def test_copies_do_not_help_a_small_class_and_it_leaves_all_splits():
+    copies = [Record(f"copy{i}", "train", 1, b"copy") for i in range(9)]
+    source = [
+        *[record for record in records(classes=3) if record.label != 1],
+        *copies,
+        *records("validation", 3, 3),
+        *records("test", 3, 3),
+    ]
+    planned = plan_splits(source, "abc", **OPTIONS, min_images=2)
+    assert planned.small_classes == {"b": 1}
+    assert len(planned.dropped) == 9 + 3 + 3
+    for split, count in (("train", 20), ("validation", 3), ("test", 3)):
+        assert collections.Counter(planned.labels[split].values()) == {0: count, 1: count}
+
+
+def test_a_small_class_leaves_label_sets_and_unknown_images_go_with_it():
+    unknown = Record("unknown", "train", LabelSet((3,), ()), b"unknown")
+    partly = Record("partly", "train", LabelSet((3,), (0,)), b"partly")
+    source = [*sets(number=60), unknown, partly]
+    planned = plan_splits(source, "abcd", **OPTIONS, min_images=3)
+    assert planned.classes == ("a", "b", "c")
+    assert planned.small_classes == {"d": 2}
+    reason = "nothing is known of it but of classes with fewer than 3 different images"
+    assert planned.dropped == [{"file": "unknown", "reason": reason}]
+    labels = {name: label for part in planned.labels.values() for name, label in part.items()}
+    assert labels == {record.id: record.label for record in sets(number=60)} | {
+        "partly": LabelSet((), (0,))
+    }
+
+
+def test_least_images_counts_photographs_where_crops_have_some():
+    # Four crops of class b from two photographs: too few for three splits, by either measure.
+    source = crops(20, [0, 2]) + [
+        Record(f"{photo}:b{i}", "train", 1, f"{photo}{i}".encode(), group=f"train/{photo}")
+        for photo in range(2)
+        for i in range(2)
+    ]
+    assert plan_splits(source, "abc", **OPTIONS, min_images=3).small_classes == {"b": 2}
+
+
+def test_two_classes_must_be_left():
+    with pytest.raises(ValueError, match=r"at least 2 classes with 21 or more .* Received: 0 of 2"):
+        plan_splits(records(), "ab", **OPTIONS, min_images=21)

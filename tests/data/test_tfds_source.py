@@ -4,8 +4,9 @@ import tensorflow_datasets as tfds
 
 from gb_keras.data.catalogue import open_source
 from gb_keras.data.label_set import LabelSet
-from gb_keras.data.tfds_directory import no_protobuf_warnings, write_directory
+from gb_keras.data.tfds_directory import no_protobuf_warnings
 from gb_keras.stages.prepare import prepare
+from tests.data.tfds_folder import write_directory
 
 
 class GbKerasShapes(tfds.core.GeneratorBasedBuilder):

@@ -51,6 +51,8 @@ DEFAULTS = {
     "baseline": {None: ""},
     "augmentation": {(): []},
     "verbose": {"auto": 2},
+    "min_images": {None: 0},
+    "beam_options": {None: ""},
 }
 TYPES = {
     str: "STRING",

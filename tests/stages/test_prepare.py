@@ -101,6 +101,9 @@ def test_grey_sources_have_one_channel_and_one_coloured_image_makes_three(tmp_pa
     assert prepare(name, tmp_path / "grey")["image_shape"] == [6, 5, 1]
     Image.new("RGB", (5, 6), "red").save(tmp_path / "in" / "cat" / "red.png")
     assert prepare(name, tmp_path / "colour")["image_shape"] == [6, 5, 3]
+    for example in read(tmp_path / "colour")["train"]:
+        stored = Image.open(tmp_path / "in" / example["id"].decode()).convert("RGB")
+        np.testing.assert_array_equal(example["image"], stored)
 
 
 def test_image_size_and_several_sizes(tmp_path):
@@ -238,6 +241,7 @@ def test_too_few_images_in_a_class(tmp_path):
         ({"image_size": 2.5}, "image_size"),
         ({"seed": -1}, "seed"),
         ({"on_error": "ignore"}, "on_error"),
+        ({"min_images": 0}, "min_images"),
         ({"data": "digit"}, "Did you mean 'digits'"),
     ],
 )
@@ -253,8 +257,9 @@ def test_a_result_inside_its_source_is_refused(tmp_path):
         prepare(name, tmp_path / "in" / "out")
 
 
-def test_a_source_that_changes_meanwhile_is_noticed_and_nothing_is_left(tmp_path, monkeypatch):
+def test_a_source_that_changes_once_it_was_read_changes_nothing(tmp_path, monkeypatch):
     name = make_folder(tmp_path / "in")
+    expected = prepare(name, tmp_path / "expected")
 
     def plan_and_change(*args, **kwargs):
         Image.new("RGB", (5, 6), "red").save(tmp_path / "in" / "cat" / "0.png")
@@ -263,9 +268,36 @@ def test_a_source_that_changes_meanwhile_is_noticed_and_nothing_is_left(tmp_path
     module = sys.modules[prepare.__module__]
     plan_splits = module.plan_splits
     monkeypatch.setattr(module, "plan_splits", plan_and_change)
-    with pytest.raises(RuntimeError, match=r"'cat/0.png' has changed"):
+    assert prepare(name, tmp_path / "out") == expected
+
+
+def test_small_classes_are_left_out_counted_and_listed(tmp_path, caplog):
+    name = make_folder(tmp_path / "in")
+    for file in ("rare/0", "rare/1", "rarer/0"):
+        (tmp_path / "in" / file).parent.mkdir(exist_ok=True)
+        colour = {"rare/0": "red", "rare/1": "blue", "rarer/0": "green"}[file]
+        Image.new("RGB", (5, 6), colour).save(tmp_path / "in" / f"{file}.png")
+    with pytest.raises(ValueError, match=r"--min-images 3"):
         prepare(name, tmp_path / "out")
-    assert visible(tmp_path) == ["in"]
+    manifest = prepare(name, tmp_path / "out", min_images=3)
+    assert manifest["options"]["min_images"] == 3
+    assert manifest["classes"] == ["cat", "dog"]
+    assert manifest["left_out_classes"] == {"rare": 2, "rarer": 1}
+    assert manifest["num_skipped"] == 3
+    assert {each["file"] for each in manifest["skipped"]} == {
+        "rare/0.png",
+        "rare/1.png",
+        "rarer/0.png",
+    }
+    assert "Left out 2 classes with fewer than 3 different images" in caplog.text
+    names = {
+        e["id"].decode().split("/")[0] for split in read(tmp_path / "out").values() for e in split
+    }
+    assert names == {"cat", "dog"}
+    with no_protobuf_warnings():
+        builder = tfds.builder_from_directory(tmp_path / "out")
+    assert builder.info.features["label"].names == ["cat", "dog"]
+    assert "left_out_classes" not in prepare("digits", tmp_path / "digits", min_images=3)
 
 
 RUN = "import sys; from gb_keras.stages.prepare import prepare; prepare(*sys.argv[1:])"

@@ -15,6 +15,8 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
     seed: int = 0,
     on_error: str = "raise",
     data_version: str = "",
+    min_images: int = 0,
+    beam_options: str = "",
 ):
     """Make a data set ready for training: split, and where asked for long-tailed and noisy.
 
@@ -39,6 +41,10 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
             or skip them and list them in the manifest.
         data_version: Any text. Caching takes what was prepared from the same inputs; give another
             text when what data names has other content.
+        min_images: Leaves out classes with fewer different images to train with. 0 leaves out none.
+        beam_options: Options of Apache Beam as NAME=VALUE, with spaces between. With any, images
+            are read and written as a Beam pipeline: runner=DirectRunner is a process for each core
+            of the container. The result is the same.
 
     Returns:
         dataset: TFDS directory with the splits train, validation and test, and manifest.json.
@@ -57,6 +63,8 @@ def prepare_data(  # noqa: D417  KFP reads the descriptions of outputs from Retu
         seed=seed,
         on_error=on_error,
         data_version=data_version,
+        min_images=min_images or None,
+        beam_options=beam_options.split(),
     )
     dataset.metadata.update(
         data=manifest["data"],
