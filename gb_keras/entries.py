@@ -241,7 +241,7 @@ def loss_without_margin(
         >>> of_positive = tf.nn.softplus(-(logits + margin))
         >>> probability = tf.sigmoid(logits + margin)
         >>> loss = loss_without_margin(of_positive, probability, margin, tf.ones((1, 1)))
-        >>> [float(each) for each in (loss, tf.nn.softplus(-logits))]
+        >>> [float(each[0, 0]) for each in (loss, tf.nn.softplus(-logits))]
         [0.4741, 0.4741]
     """
     return loss + tf.math.log1p(probability * tf.math.expm1(-margin)) + label * margin
