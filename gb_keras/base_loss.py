@@ -52,6 +52,8 @@ class BaseLoss:
             `(..., num_classes)` logits; `(..., num_classes)` for multi-label ones.
         one_label: Whether it is the softmax cross-entropy of exactly one integer label, whose
             gradient is known to be `softmax(z) - onehot(y)`.
+        each_label: Whether it is the binary cross-entropy of each label as it is, whose gradient is
+            known to be `sigmoid(z) - y`.
         ignore_class: Integer label that takes no part in the loss, or None.
     """
 
@@ -60,6 +62,7 @@ class BaseLoss:
     multi_label: bool
     of_logits: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     one_label: bool
+    each_label: bool
     ignore_class: int | None
 
     def losses_and_gradient(
@@ -75,6 +78,9 @@ class BaseLoss:
             ValueError: The loss does not give a loss for each sample.
         """
         of_logits = self.of_logits
+        if self.each_label:
+            # A tape would go back through each step of the formula of the losses.
+            return of_logits(y_true, logits), tf.sigmoid(logits) - y_true
         # On a GPU that one operation is not deterministic, and fails for who asks for determinism.
         fused = self.one_label and not is_op_determinism_enabled()
         if fused and logits.dtype in (tf.float32, tf.float64):
@@ -267,13 +273,17 @@ def resolve(loss: str | keras.losses.Loss | Callable) -> BaseLoss:
     each_logit = getattr(found, "multi_label", False) is True
     multi_label = isinstance(found, _SIGMOID) or each_logit
     ignore_class = getattr(found, "ignore_class", None)
+    each_label = type(found) is keras.losses.BinaryCrossentropy and not config["label_smoothing"]
     return BaseLoss(
         loss=found,
         from_logits=from_logits,
         multi_label=multi_label,
-        of_logits=_as_function_of_logits(found, from_logits, multi_label, each_logit, config),
+        of_logits=_cross_entropy_of_labels
+        if each_label
+        else _as_function_of_logits(found, from_logits, multi_label, each_logit, config),
         one_label=type(found) is keras.losses.SparseCategoricalCrossentropy
         and ignore_class is None,
+        each_label=each_label,
         ignore_class=ignore_class,
     )
 
@@ -321,6 +331,15 @@ def _cross_entropy_of_samples(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor
         return losses, lambda ones: gradient
 
     return of_logits(logits)
+
+
+def _cross_entropy_of_labels(y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of each logit, safe at any size of it.
+
+    As `tf.nn.sigmoid_cross_entropy_with_logits`, which takes twice as many passes so that it can be
+    differentiated twice.
+    """
+    return tf.nn.relu(logits) - logits * y_true + tf.math.log1p(tf.exp(-tf.abs(logits)))
 
 
 def _shape(tensor: tf.Tensor) -> tuple[int | None, ...]:

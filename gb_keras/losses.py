@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gb_keras import base_loss, density, loss_context, trust
+from gb_keras import base_loss, density, entries, loss_context, trust
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -198,15 +198,27 @@ class GradientBalancedLoss(keras.losses.Loss):
 
         Both in the shape of the losses before reduction.
         """
-        rows = self._rows(y_true, logits)
-        num_rows = logits.shape[-1] * (2 if self.base.multi_label else 1)
+        balance = self._balanced_entries if self.base.multi_label else self._balanced_samples
+        return balance(y_true, logits, active, statistic)
+
+    def _balanced_samples(
+        self,
+        y_true: tf.Tensor,
+        logits: tf.Tensor,
+        active: tf.Tensor | None,
+        statistic: loss_context.Statistic,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`_balanced_losses` of samples that have one class each."""
+        num_classes = logits.shape[-1]
+        rows = base_loss.class_indices(y_true, logits)
         constant_logits = tf.stop_gradient(logits)
         shifted = constant_logits
         margin = None
         if self.prior_strength:
-            margin_of = density.class_log_odds if self.base.multi_label else density.class_margin
-            counts = statistic.counts_with(density.count(rows, _as_float(active, rows), num_rows))
-            margin = tf.cast(margin_of(counts, self.prior_strength), self.dtype)
+            counts = statistic.counts_with(
+                density.count(rows, _as_float(active, rows), num_classes)
+            )
+            margin = tf.cast(density.class_margin(counts, self.prior_strength), self.dtype)
             shifted += margin
 
         # Before reduction, sample weights and loss scaling.
@@ -216,54 +228,54 @@ class GradientBalancedLoss(keras.losses.Loss):
         labels = tf.maximum(rows, 0)
         if self.base.one_label:
             norm = density.one_label_gradient_norm(gradient, labels)
-        elif self.base.multi_label:
-            norm = density.sigmoid_gradient_norm(gradient)
         else:
             norm = density.softmax_gradient_norm(gradient)
         valid = tf.math.is_finite(norm + tf.cast(losses, tf.float32))
         if active is not None:
             valid &= active
+        included = tf.cast(valid, tf.float32)
         num_clean = None
         if self.estimates_noise:
             noise_rate = tf.convert_to_tensor(statistic.noise_rate)
-            prior = self._prior(margin, labels, logits.shape[-1])
+            prior = self._prior(margin, labels, num_classes)
             clean = trust.clean_probability(norm, prior, noise_rate)
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
-        # Keras takes the mean of the replicas' means. Where a batch is not a multiple of them, the
-        # mean of the whole batch needs each replica's gradient in its share of the samples.
-        is_mean = self.reduction in ("sum_over_batch_size", "mean")
         running_density, batch_density, share = statistic.update(
-            density.count_batch(
-                rows,
-                bins,
-                tf.cast(valid, tf.float32),
-                num_rows,
-                self.bins,
-                each_logit=self.base.multi_label,
-            ),
+            density.count_batch(rows, bins, included, num_classes, self.bins),
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
-            num_samples=tf.cast(tf.size(rows), tf.float32) if is_mean else None,
+            num_samples=self._num_samples(rows),
         )
-        # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
-        # shows it, as in plain Keras.
-        weights = self._density_weights(
-            running_density, batch_density, rows, bins, logits.shape[-1]
+        of_bin = density.bin_weights(
+            running_density, batch_density, self.density_exponent, self.max_weight
         )
+        weights = tf.gather(of_bin, bins)
         if self.estimates_noise:
             agreement = trust.agreement_weights(
-                norm, prior, noise_rate, density.mean_norm(running_density), logits.shape[-1]
+                norm, prior, noise_rate, density.mean_norm(running_density), num_classes
             )
             weights *= trust.trust_weights(clean * agreement, self.noise_exponent)
-        if self.norm_floor and not self.base.multi_label:
+        if self.norm_floor:
             mean_norm = density.mean_norm(batch_density)
             weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)
+        # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
+        # shows it, as in plain Keras.
         weights = tf.where(valid, weights, 1.0)
-        statistic.observe(lambda: self._watched(gradient, rows, bins, norm, valid, weights))
-        handed_on = gradient if share is None else gradient * tf.cast(share, gradient.dtype)
+        statistic.observe(
+            lambda: density.Watched(
+                mass=density.class_mass(gradient, rows, norm, included, self.base.one_label),
+                cells=tf.reshape(rows * self.bins + bins, [-1]),
+                included=tf.reshape(included, [-1]),
+                weights=tf.reshape(weights, [-1]),
+            )
+        )
         balanced = _with_gradient(
-            logits, tf.cast(weights, self.dtype), losses, handed_on, self.base.multi_label
+            logits,
+            tf.cast(weights, self.dtype),
+            losses,
+            _shared(gradient, share),
+            elementwise=False,
         )
         if not self.prior_strength:
             return balanced, losses
@@ -271,24 +283,61 @@ class GradientBalancedLoss(keras.losses.Loss):
             return balanced, density.loss_without_margin(losses, gradient, margin, labels)
         return balanced, self.base.of_logits(y_true, constant_logits)
 
-    def _density_weights(
+    def _balanced_entries(
         self,
-        running_density: tf.Tensor,
-        batch_density: tf.Tensor,
-        rows: tf.Tensor,
-        bins: tf.Tensor,
-        num_classes: int,
-    ) -> tf.Tensor:
-        """Weight of each sample for its place in the statistic, in the shape of `bins`."""
-        exponent, max_weight = self.density_exponent, self.max_weight
-        if not self.base.multi_label:
-            of_bin = density.bin_weights(running_density, batch_density, exponent, max_weight)
-            return tf.gather(of_bin, bins)
-        all_of_them = tf.reduce_sum(batch_density, axis=0)
-        of_bin = density.bin_weights(running_density, all_of_them, exponent, max_weight)
+        y_true: tf.Tensor,
+        logits: tf.Tensor,
+        active: tf.Tensor | None,
+        statistic: loss_context.Statistic,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`_balanced_losses` of many labels, where each logit is a sample."""
+        positive = y_true >= 0.5
+        labels = entries.count_labels(positive, active)
+        constant_logits = tf.stop_gradient(logits)
+        shifted = constant_logits
+        margin = None
+        if self.prior_strength:
+            counts = statistic.counts_with(tf.reshape(labels, [-1]))
+            margin = tf.cast(density.class_log_odds(counts, self.prior_strength), self.dtype)
+            shifted += margin
+        losses, gradient = self.base.losses_and_gradient(y_true, shifted)
+        norm = density.sigmoid_gradient_norm(gradient)
+        found = entries.others(positive, norm, losses, active, self.bins)
+        running_density, batch_density, share = statistic.update(
+            entries.count_entries(found, labels, self.bins),
+            num_active=tf.reduce_sum(labels),
+            num_samples=self._num_samples(logits),
+        )
+        of_bin = density.bin_weights(
+            running_density,
+            tf.reduce_sum(batch_density, axis=0),
+            self.density_exponent,
+            self.max_weight,
+        )
         of_sign = density.sign_weights(of_bin, batch_density, self.prior_strength)
-        positive = tf.cast(rows >= num_classes, tf.int32)
-        return tf.gather(tf.reshape(of_sign, [-1]), positive * self.bins + bins)
+        weights = entries.entry_weights(found, of_sign, norm)
+        statistic.observe(
+            lambda: entries.watched(positive, norm, losses, active, weights, self.bins)
+        )
+        balanced = _with_gradient(
+            logits,
+            tf.cast(weights, self.dtype),
+            losses,
+            _shared(gradient, share),
+            elementwise=True,
+        )
+        if not self.prior_strength:
+            return balanced, losses
+        if self.base.each_label:
+            return balanced, entries.loss_without_margin(
+                losses, tf.sigmoid(shifted), margin, y_true
+            )
+        return balanced, self.base.of_logits(y_true, constant_logits)
+
+    def _num_samples(self, samples: tf.Tensor) -> tf.Tensor | None:
+        """How many samples of any kind, where the loss is their mean."""
+        is_mean = self.reduction in ("sum_over_batch_size", "mean")
+        return tf.cast(tf.size(samples), tf.float32) if is_mean else None
 
     def _prior(
         self, margin: tf.Tensor | None, labels: tf.Tensor, num_classes: int
@@ -300,40 +349,6 @@ class GradientBalancedLoss(keras.losses.Loss):
         # A full margin is a log probability already.
         prior = tf.exp(margin) if self.prior_strength == 1 else tf.nn.softmax(margin)
         return tf.gather(prior, labels)
-
-    def _watched(
-        self,
-        gradient: tf.Tensor,
-        rows: tf.Tensor,
-        bins: tf.Tensor,
-        norm: tf.Tensor,
-        valid: tf.Tensor,
-        weights: tf.Tensor,
-    ) -> density.Watched:
-        included = tf.cast(valid, tf.float32)
-        return density.Watched(
-            mass=self._class_mass(gradient, rows, norm, included),
-            cells=tf.reshape(rows * self.bins + bins, [-1]),
-            included=tf.reshape(included, [-1]),
-            weights=tf.reshape(weights, [-1]),
-        )
-
-    def _class_mass(
-        self, gradient: tf.Tensor, rows: tf.Tensor, norm: tf.Tensor, included: tf.Tensor
-    ) -> tf.Tensor:
-        if not self.base.multi_label:
-            return density.class_mass(gradient, rows, norm, included, self.base.one_label)
-        # A logit is pulled up by its positive entries and pushed down by its negative ones.
-        num_classes = gradient.shape[-1]
-        by_row = density.count(rows, norm * included, 2 * num_classes)
-        return tf.reverse(tf.reshape(by_row, [2, num_classes]), axis=[0])
-
-    def _rows(self, y_true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Row of the histogram for each sample; negative, which is no row, for a wrong label."""
-        num_classes = logits.shape[-1]
-        if self.base.multi_label:
-            return tf.cast(y_true >= 0.5, tf.int32) * num_classes + tf.range(num_classes)
-        return base_loss.class_indices(y_true, logits)
 
     def _active(
         self, y_true: tf.Tensor, sample_weight: tf.Tensor | None, mask: tf.Tensor | None
@@ -389,6 +404,15 @@ class _GivenLosses(keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return y_pred
+
+
+def _shared(gradient: tf.Tensor, share: tf.Tensor | None) -> tf.Tensor:
+    """A replica's gradient in its share of the samples.
+
+    Keras takes the mean of the replicas' means, which is the mean of the whole batch only where all
+    replicas have as many samples.
+    """
+    return gradient if share is None else gradient * tf.cast(share, gradient.dtype)
 
 
 def _with_gradient(

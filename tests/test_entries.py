@@ -1,0 +1,56 @@
+"""Entries of many labels: the crowd taken as one gives what a look at each entry gives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gb_keras import entries
+
+BINS, CLASSES = 5, 7
+RNG = np.random.default_rng(4)
+POSITIVE = RNG.random((3, 8, CLASSES)) < 0.3
+NORM = (RNG.random(POSITIVE.shape) ** 3).astype("float32")
+LOSSES = RNG.random(POSITIVE.shape).astype("float32")
+LOSSES[0, 0, :3] = np.inf, np.nan, -np.inf
+NORM[1, 2, :2] = np.nan
+WEIGHTS = RNG.random((2, BINS)).astype("float32")
+
+
+@pytest.mark.parametrize("active", [None, RNG.random(POSITIVE.shape) < 0.6], ids=["all", "some"])
+@pytest.mark.parametrize("xla", [False, True])
+def test_counts_and_weights_equal_numpy(active, xla):
+    @tf.function(jit_compile=xla)
+    def balance():
+        labels = entries.count_labels(tf.constant(POSITIVE), active)
+        found = entries.others(tf.constant(POSITIVE), tf.constant(NORM), LOSSES, active, BINS)
+        counts = entries.count_entries(found, labels, BINS)
+        return labels, counts, entries.entry_weights(found, tf.constant(WEIGHTS), NORM)
+
+    labels, counts, weights = balance()
+    taking_part = np.ones(POSITIVE.shape, bool) if active is None else active
+    finite = np.isfinite(NORM) & np.isfinite(LOSSES)
+    of_bins = np.minimum(np.where(finite, NORM, 0) * BINS, BINS - 1).astype(int)
+    histogram = np.zeros((2, CLASSES, BINS))
+    classes = np.broadcast_to(np.arange(CLASSES), POSITIVE.shape)
+    valid = taking_part & finite
+    np.add.at(histogram, (POSITIVE[valid].astype(int), classes[valid], of_bins[valid]), 1)
+    assert histogram[0, :, 0].all(), "a test without a crowd proves nothing"
+    by_sign = [(taking_part & (sign == POSITIVE)).sum(axis=(0, 1)) for sign in (0, 1)]
+    np.testing.assert_array_equal(labels, by_sign)
+    np.testing.assert_array_equal(counts.histogram, histogram.reshape(2 * CLASSES, BINS))
+    np.testing.assert_array_equal(counts.rows, histogram.sum(axis=2).ravel())
+    np.testing.assert_array_equal(counts.bins, histogram.sum(axis=1))
+    expected = np.where(finite, WEIGHTS[POSITIVE.astype(int), of_bins], 1)
+    np.testing.assert_array_equal(weights.numpy()[taking_part], expected[taking_part])
+
+
+@pytest.mark.parametrize("size", [1, 10, 60])
+def test_loss_without_margin_is_that_of_the_bare_logits(size):
+    logits = tf.linspace([-float(size)] * 3, [float(size)] * 3, 41)
+    margin = tf.constant([-8.0, 0.0, 3.0])
+    for label in (0.0, 0.3, 1.0):
+        labels = tf.fill(logits.shape, label)
+        loss = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits + margin)
+        found = entries.loss_without_margin(loss, tf.sigmoid(logits + margin), margin, labels)
+        expected = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
