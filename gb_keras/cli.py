@@ -3,16 +3,16 @@
 Stages, and TensorFlow with them, are imported by the command that needs them, so that help is fast.
 """
 
-import contextlib
 import importlib.metadata
 import json
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gb_keras import cli_options as options
+from gb_keras.cli_errors import readable_errors
 from gb_keras.cluster import command as cluster
 
 app = typer.Typer(
@@ -22,122 +22,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_DATA = "Data"
-_METHOD = "Method"
-_OPTIMIZATION = "Optimization"
-_RUNTIME = "Running"
-
-Output = Annotated[
-    Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
-]
-Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `prepare`.")]
-Backbone = Annotated[
-    str,
-    typer.Option(
-        help="Model: small_cnn, resnet32, resnet18, resnet34, resnet18_v2 or resnet34_v2; one of "
-        "keras.applications, such as vgg16, inception_v3, resnet50_v2 or efficientnet_b0; or a "
-        "saved one, by its .keras file or the folder of a finished run.",
-        rich_help_panel=_METHOD,
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        help="Weights to start from: imagenet (downloaded by Keras) or a file of them, without "
-        "classifier. Default: random ones.",
-        show_default=False,
-        rich_help_panel=_METHOD,
-    ),
-]
-FreezeEpochs = Annotated[
-    int,
-    typer.Option(
-        help="Epochs at the start in which only the classifier learns.",
-        min=0,
-        rich_help_panel=_OPTIMIZATION,
-    ),
-]
-Epochs = Annotated[
-    int, typer.Option(help="Passes over the training split.", min=1, rich_help_panel=_OPTIMIZATION)
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(
-        help="Images in a step, over all devices and workers.",
-        min=1,
-        rich_help_panel=_OPTIMIZATION,
-    ),
-]
-Optimizer = Annotated[
-    str,
-    typer.Option(help="adam, adamw or sgd (with momentum 0.9).", rich_help_panel=_OPTIMIZATION),
-]
-LearningRate = Annotated[
-    float,
-    typer.Option(
-        help="Learning rate at the start, above 0. Try 0.1 with sgd.",
-        rich_help_panel=_OPTIMIZATION,
-    ),
-]
-Schedule = Annotated[
-    str,
-    typer.Option(
-        help="constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).",
-        rich_help_panel=_OPTIMIZATION,
-    ),
-]
-TrainImageSize = Annotated[
-    int | None,
-    typer.Option(
-        help="Height and width in pixels to resize images to. Default: the size of the data set's "
-        "images, or the backbone's own size where they differ in size.",
-        min=1,
-        show_default=False,
-        rich_help_panel=_METHOD,
-    ),
-]
-Augmentation = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="What is done to training images, repeatable: crop, flip, rand_augment, mixup or "
-        "cutmix.",
-        show_default=False,
-        rich_help_panel=_METHOD,
-    ),
-]
-DtypePolicy = Annotated[
-    str,
-    typer.Option(
-        help="float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).",
-        rich_help_panel=_RUNTIME,
-    ),
-]
-JitCompile = Annotated[bool, typer.Option(help="Compile with XLA.", rich_help_panel=_RUNTIME)]
-Seed = Annotated[
-    int,
-    typer.Option(
-        help="Seed of initial weights and order of the data.", min=0, rich_help_panel=_RUNTIME
-    ),
-]
-Verbose = Annotated[
-    str,
-    typer.Option(
-        help="0 silent, 1 progress bar, 2 a line for each epoch; auto: 1 in a terminal, else 2.",
-        rich_help_panel=_RUNTIME,
-    ),
-]
-_LOSSES = (
-    "cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal, "
-    "class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, "
-    "ghm_c or gradient_balanced; for multi-label data cross_entropy, label_smoothing, focal, "
-    "class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or "
-    "gradient_balanced"
-)
-
-# What the user can mend in the command itself, and what else a stage says in plain words.
-_USAGE = (ValueError, FileNotFoundError, FileExistsError)
-_EXPECTED = (*_USAGE, OSError, ArithmeticError)
 
 
 def _print_version(asked: bool) -> None:
@@ -182,13 +66,13 @@ def prepare(
             "open-images:labels:PATH[?OPTIONS]."
         ),
     ],
-    output: Output,
+    output: options.Output,
     long_tail_factor: Annotated[
         float,
         typer.Option(
             help="Largest over smallest class of the training split; 1 leaves it as it is.",
             min=1.0,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 1.0,
     label_noise: Annotated[
@@ -197,7 +81,7 @@ def prepare(
             help="Share of training labels changed to another class, in [0, 1).",
             min=0.0,
             max=1.0,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 0.0,
     validation_fraction: Annotated[
@@ -207,7 +91,7 @@ def prepare(
             "split.",
             min=0.0,
             max=1.0,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 0.1,
     test_fraction: Annotated[
@@ -216,7 +100,7 @@ def prepare(
             help="Share of the source's training images for testing, where it has no such split.",
             min=0.0,
             max=1.0,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 0.2,
     image_size: Annotated[
@@ -226,15 +110,17 @@ def prepare(
             "images keep their size.",
             min=1,
             show_default=False,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.", min=0, rich_help_panel=_DATA)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of all draws.", min=0, rich_help_panel=options.DATA)
+    ] = 0,
     on_error: Annotated[
         str,
         typer.Option(
             help="What to do about images that cannot be read: raise (name them all) or skip.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = "raise",
     data_version: Annotated[
@@ -242,7 +128,7 @@ def prepare(
         typer.Option(
             help="Any text; another one where what --data names has other content than before.",
             show_default=False,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = "",
     min_images: Annotated[
@@ -251,7 +137,7 @@ def prepare(
             help="Leave out classes with fewer different images to train with. Default: none.",
             min=1,
             show_default=False,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     beam_option: Annotated[
@@ -263,12 +149,12 @@ def prepare(
             "direct_num_workers=8 for as many; other runners (FlinkRunner, SparkRunner, "
             "DataflowRunner) take their own. The result is the same. Default: one process.",
             show_default=False,
-            rich_help_panel=_RUNTIME,
+            rich_help_panel=options.RUNTIME,
         ),
     ] = None,
 ) -> None:
     """Make a data set ready for training: split, and where asked for long-tailed and noisy."""
-    with _readable_errors(context):
+    with readable_errors(context):
         from gb_keras.stages.prepare import prepare as stage
 
         manifest = stage(
@@ -319,7 +205,7 @@ def describe(
     ] = False,
 ) -> None:
     """Look at every image: classes, imbalance, broken files, duplicates, labels that disagree."""
-    with _readable_errors(context):
+    with readable_errors(context):
         from gb_keras.stages.describe import describe as stage
         from gb_keras.stages.report_description import lines
 
@@ -342,48 +228,39 @@ def describe(
 )
 def train(
     context: typer.Context,
-    data: Data,
-    output: Output,
-    backbone: Backbone = "small_cnn",
-    weights: Weights = None,
-    freeze_epochs: FreezeEpochs = 0,
+    data: options.Data,
+    output: options.Output,
+    backbone: options.Backbone = "small_cnn",
+    weights: options.Weights = None,
+    freeze_epochs: options.FreezeEpochs = 0,
     loss: Annotated[
-        str, typer.Option(help=f"Method: {_LOSSES}.", rich_help_panel=_METHOD)
+        str, typer.Option(help=f"Method: {options.LOSSES}.", rich_help_panel=options.METHOD)
     ] = "gradient_balanced",
-    epochs: Epochs = 20,
-    batch_size: BatchSize = 64,
-    optimizer: Optimizer = "adam",
-    learning_rate: LearningRate = 1e-3,
-    schedule: Schedule = "cosine",
-    image_size: TrainImageSize = None,
-    augmentation: Augmentation = None,
-    dtype_policy: DtypePolicy = "float32",
-    jit_compile: JitCompile = False,
+    epochs: options.Epochs = 20,
+    batch_size: options.BatchSize = 64,
+    optimizer: options.Optimizer = "adam",
+    learning_rate: options.LearningRate = 1e-3,
+    schedule: options.Schedule = "cosine",
+    image_size: options.TrainImageSize = None,
+    augmentation: options.Augmentation = None,
+    dtype_policy: options.DtypePolicy = "float32",
+    jit_compile: options.JitCompile = False,
     strategy: Annotated[
         str,
         typer.Option(
             help="none (one device), mirrored (all GPUs of this machine, else its CPUs) or "
             "multi-worker (all workers in TF_CONFIG); auto: what TF_CONFIG and the devices ask "
             "for.",
-            rich_help_panel=_RUNTIME,
+            rich_help_panel=options.RUNTIME,
         ),
     ] = "auto",
-    seed: Seed = 0,
-    checkpoint_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Steps after which the state is saved within an epoch, too. Default: after each "
-            "epoch, and when the process is told to end (SIGTERM).",
-            min=1,
-            show_default=False,
-            rich_help_panel=_RUNTIME,
-        ),
-    ] = None,
+    seed: options.Seed = 0,
+    checkpoint_steps: options.CheckpointSteps = None,
     resume: Annotated[
         bool,
         typer.Option(
             help="Go on with the unfinished run in the output folder; a new folder is started.",
-            rich_help_panel=_RUNTIME,
+            rich_help_panel=options.RUNTIME,
         ),
     ] = False,
     log_dir: Annotated[
@@ -391,13 +268,13 @@ def train(
         typer.Option(
             help="Folder for TensorBoard logs. Default: logs in the output folder.",
             show_default=False,
-            rich_help_panel=_RUNTIME,
+            rich_help_panel=options.RUNTIME,
         ),
     ] = None,
-    verbose: Verbose = "auto",
+    verbose: options.Verbose = "auto",
 ) -> None:
     """Train a model; leave it with its history, TensorBoard logs and configuration in a folder."""
-    with _readable_errors(context, hint="Go on with the same command and --resume."):
+    with readable_errors(context, hint="Go on with the same command and --resume."):
         from gb_keras.stages.train import train as stage
 
         stage(
@@ -413,7 +290,7 @@ def train(
             learning_rate=learning_rate,
             schedule=schedule,
             image_size=image_size,
-            augmentation=augmentation or (),
+            augmentation=augmentation,
             dtype_policy=dtype_policy,
             jit_compile=jit_compile,
             strategy=strategy,
@@ -432,8 +309,8 @@ def train(
 def evaluate(
     context: typer.Context,
     run: Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")],
-    data: Data,
-    output: Output,
+    data: options.Data,
+    output: options.Output,
     split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
     batch_size: Annotated[
         int, typer.Option(help="Images at a time; changes speed and memory only.", min=1)
@@ -448,7 +325,7 @@ def evaluate(
     ] = 20,
 ) -> None:
     """Measure a trained model: metrics.json, per_class.csv and report.html in a folder."""
-    with _readable_errors(context):
+    with readable_errors(context):
         from gb_keras.stages.evaluate import evaluate as stage
 
         result = stage(
@@ -476,7 +353,7 @@ def evaluate(
 )
 def compare(
     context: typer.Context,
-    output: Output,
+    output: options.Output,
     evaluations: Annotated[
         list[Path] | None,
         typer.Argument(metavar="EVALUATION", help="Folders made by `evaluate`."),
@@ -499,28 +376,31 @@ def compare(
     ] = None,
     loss: Annotated[
         list[str] | None,
-        typer.Option(help=f"With --data, repeatable: {_LOSSES}.", rich_help_panel=_METHOD),
+        typer.Option(
+            help=f"With --data, repeatable: {options.LOSSES}.", rich_help_panel=options.METHOD
+        ),
     ] = None,
-    backbone: Backbone = "small_cnn",
-    weights: Weights = None,
-    freeze_epochs: FreezeEpochs = 0,
-    epochs: Epochs = 20,
-    batch_size: BatchSize = 64,
-    optimizer: Optimizer = "adam",
-    learning_rate: LearningRate = 1e-3,
-    schedule: Schedule = "cosine",
-    image_size: TrainImageSize = None,
-    augmentation: Augmentation = None,
-    dtype_policy: DtypePolicy = "float32",
-    jit_compile: JitCompile = False,
-    seed: Seed = 0,
-    verbose: Verbose = "auto",
+    backbone: options.Backbone = "small_cnn",
+    weights: options.Weights = None,
+    freeze_epochs: options.FreezeEpochs = 0,
+    epochs: options.Epochs = 20,
+    batch_size: options.BatchSize = 64,
+    optimizer: options.Optimizer = "adam",
+    learning_rate: options.LearningRate = 1e-3,
+    schedule: options.Schedule = "cosine",
+    image_size: options.TrainImageSize = None,
+    augmentation: options.Augmentation = None,
+    dtype_policy: options.DtypePolicy = "float32",
+    jit_compile: options.JitCompile = False,
+    seed: options.Seed = 0,
+    checkpoint_steps: options.CheckpointSteps = None,
+    verbose: options.Verbose = "auto",
 ) -> None:
     """Compare evaluations; or, with --data, train and evaluate a row of losses and compare them.
 
     With --data the same command goes on after an interruption: finished runs are kept.
     """
-    with _readable_errors(context, hint="The same command goes on from there."):
+    with readable_errors(context, hint="The same command goes on from there."):
         _check_compare(context)
         if data is None:
             from gb_keras.stages.compare import compare as stage
@@ -543,10 +423,11 @@ def compare(
                 learning_rate=learning_rate,
                 schedule=schedule,
                 image_size=image_size,
-                augmentation=augmentation or (),
+                augmentation=augmentation,
                 dtype_policy=dtype_policy,
                 jit_compile=jit_compile,
                 seed=seed,
+                checkpoint_steps=checkpoint_steps,
                 verbose=_verbose(verbose),
             )
             folder = output / "comparison"
@@ -596,26 +477,3 @@ def _print_table(title: str, rows: Mapping[str, Any]) -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
         typer.echo(f"  {name:<{width}}  {value}")
-
-
-@contextlib.contextmanager
-def _readable_errors(context: typer.Context, hint: str = "") -> Iterator[None]:
-    """Errors as one line and an exit code: 2 for what the user can mend in the command, else 1."""
-    # TensorFlow Datasets warns of its own deprecated parts.
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.secho(f"Interrupted. {hint}".strip(), fg="red", err=True)
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if context.find_root().params["debug"]:
-            raise
-        if isinstance(error, _EXPECTED):
-            message = str(error)
-        elif isinstance(error, ModuleNotFoundError):
-            message = f"{error}. Install what is missing: pip install 'gb-keras[stages]'"
-        else:
-            message = f"{type(error).__name__}: {error} (gb-keras --debug ... shows where)"
-        typer.secho(f"Error: {message}", fg="red", err=True)
-        raise typer.Exit(2 if isinstance(error, _USAGE) else 1) from None

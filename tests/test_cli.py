@@ -17,7 +17,8 @@ from gb_keras.stages.compare import compare, compare_losses
 from gb_keras.stages.evaluate import evaluate
 from gb_keras.stages.export import export
 from gb_keras.stages.prepare import prepare
-from gb_keras.stages.train import DTYPE_POLICIES, train
+from gb_keras.stages.train import train
+from gb_keras.stages.train_config import DTYPE_POLICIES
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 

@@ -32,6 +32,7 @@ FLOORS = (
     ("callbacks",),
     ("data",),
     ("stages",),
+    ("cli_errors", "cli_options"),
     ("cluster",),
     ("cli",),
     ("__main__",),

@@ -1,12 +1,12 @@
 """What the commands of a cluster share: options, errors in one line, the cluster itself."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand
 
+from gb_keras import cli_errors
 from gb_keras.cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 CLUSTER = "Cluster"
 RESOURCES = "Resources"
-# What the user can mend in the command itself.
-_USAGE = (ValueError, FileNotFoundError, FileExistsError)
 
 TrainOptions = Annotated[
     list[str],
@@ -114,16 +112,6 @@ def notice(text: str) -> None:
     typer.secho(text, fg="cyan", err=True)
 
 
-@contextlib.contextmanager
-def readable_errors(context: typer.Context) -> Iterator[None]:
+def readable_errors(context: typer.Context) -> contextlib.AbstractContextManager[None]:
     """Errors as one line and an exit code: 2 for what the user can mend in the command, else 1."""
-    try:
-        yield
-    except (*_USAGE, ClusterError, OSError, ModuleNotFoundError) as error:
-        if context.find_root().params["debug"]:
-            raise
-        message = str(error)
-        if isinstance(error, ModuleNotFoundError):
-            message += ". Install what is missing: pip install 'gb-keras[stages,cluster]'"
-        typer.secho(f"Error: {message}", fg="red", err=True)
-        raise typer.Exit(2 if isinstance(error, _USAGE) else 1) from None
+    return cli_errors.readable_errors(context, extra="stages,cluster", expected=(ClusterError,))

@@ -6,10 +6,7 @@ from pathlib import PurePosixPath
 
 from typer.core import TyperCommand
 
-from gb_keras import backbones
-from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods, optimizers
-from gb_keras.stages.train import DTYPE_POLICIES
+from gb_keras.stages import train_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +38,15 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
     Raises:
         typer.BadParameter: An option is unknown, missing, or has a value of the wrong type; it
             is one of Typer's usage errors, shown as for `gb-keras train` itself.
-        ValueError: A name is none of the known ones, or the run would be lost with its node.
+        ValueError: A name is none of the known ones, a number out of its range, or the run would be
+            lost with its node.
     """
     given = command.make_context("gb-keras train", list(arguments)).params
-    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
-    require_name("loss", given["loss"], known)
-    require_name("optimizer", given["optimizer"], optimizers.OPTIMIZERS)
-    require_name("schedule", given["schedule"], optimizers.SCHEDULES)
-    require_name("dtype_policy", given["dtype_policy"], DTYPE_POLICIES)
+    options = {**given, "verbose": 0}
     # A path is one in the cluster, which cannot be looked at from here.
-    if "/" not in given["backbone"] and not given["backbone"].endswith(".keras"):
-        require_name("backbone", given["backbone"], backbones.names())
+    if "/" in given["backbone"] or given["backbone"].endswith(".keras"):
+        del options["backbone"]
+    train_config.check(options)
     output = PurePosixPath(given["output"])
     if mount is not None and not output.is_relative_to(mount):
         raise ValueError(

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,23 +17,17 @@ import rich.table
 from gb_keras import backbones, distribution
 from gb_keras.backbones import saved
 from gb_keras.callbacks import GradientBalanceTensorBoard
-from gb_keras.data import augmentation as augmentations
 from gb_keras.data import manifest as manifests
 from gb_keras.data.pipeline import load_split
 from gb_keras.metrics import BalancedAccuracy
 from gb_keras.multi_label_metrics import MultiLabelAccuracy, MultiLabelBalancedAccuracy
 from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods, optimizers, workers
+from gb_keras.stages import methods, multi_label_methods, optimizers, train_config, workers
 from gb_keras.stages.checkpoints import EpochCheckpoint, History
-from gb_keras.stages.files import read_json, require_empty, write_json
+from gb_keras.stages.files import read_json, write_json
 from gb_keras.stages.precision import dtype_policy
 from gb_keras.tensorboard.history import density_over_steps
 from gb_keras.training import GradientBalancedModel
-
-DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
-# Where a run lies and what it prints has no influence on its result.
-_NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
-_MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
 def train(
@@ -51,7 +44,7 @@ def train(
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
     image_size: int | None = None,
-    augmentation: Sequence[str] = (),
+    augmentation: Sequence[str] | None = None,
     dtype_policy: str = "float32",
     jit_compile: bool = False,
     strategy: str = distribution.AUTO,
@@ -94,8 +87,8 @@ def train(
         image_size: Height and width in pixels that images are resized to. None keeps the size of
             the data set; where its images have several sizes, None is the backbone's default.
         augmentation: What is done to training images, any of `"crop"`, `"flip"`, `"rand_augment"`,
-            `"mixup"` and `"cutmix"`, see `gb_keras.data.pipeline.load_split`. The last two blend
-            labels, which not all methods take.
+            `"mixup"` and `"cutmix"`, see `gb_keras.data.pipeline.load_split`, or None. The last two
+            blend labels, which not all methods take.
         dtype_policy: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
         jit_compile: Whether to compile steps with XLA.
         strategy: `"auto"`, `"none"`, `"mirrored"` or `"multi-worker"`, see
@@ -131,13 +124,13 @@ def train(
     # Before anything else that TensorFlow does.
     devices = distribution.strategy(strategy)
     distributed = distribution.describe(devices)
-    _check(arguments)
+    train_config.check(arguments)
     manifest = manifests.read_manifest(data_dir)
     multi_label = manifest.get("multi_label", False)
     require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
-    config = _config(arguments, manifest) | {"distribution": distributed.as_dict()}
+    config = train_config.config(arguments, manifest) | {"distribution": distributed.as_dict()}
     run_dir = Path(output_dir)
-    _check_run(run_dir, config, resume)
+    train_config.check_run(run_dir, config, resume)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     if verbose and distributed.num_replicas > 1:
@@ -148,7 +141,7 @@ def train(
     start = time.monotonic()
     method = _method(config)
     logs = log_dir or run_dir / "logs"
-    soft_labels = _soft_labels(config)
+    soft_labels = train_config.soft_labels(config)
     with devices.scope():
         model = _new_model(config, method)
     num_examples = manifest["splits"]["train"]["num_examples"]
@@ -180,7 +173,7 @@ def train(
                 start_epoch=start_epoch,
                 start_step=start_step,
                 class_sampling=method.class_sampling,
-                augmentation=augmentation,
+                augmentation=config["augmentation"] or (),
             ),
             validation_data=load_split(
                 data_dir,
@@ -238,128 +231,14 @@ def train(
     return summary
 
 
-def _check(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments out of range, before any work is done."""
-    backbones.get(arguments["backbone"])
-    # Which of them the data takes is seen when it is read.
-    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
-    require_name("loss", arguments["loss"], known)
-    require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
-    require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
-    require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
-    augmentations.check_names(arguments["augmentation"])
-    leasts = {
-        "epochs": 1,
-        "batch_size": 1,
-        "seed": 0,
-        "freeze_epochs": 0,
-        "image_size": 1,
-        "checkpoint_steps": 1,
-    }
-    for name, least in leasts.items():
-        value = arguments[name]
-        if name in ("image_size", "checkpoint_steps") and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"Expected {name} to be an integer of at least {least}. Received: {name}={value!r}."
-            )
-    if arguments["freeze_epochs"] >= arguments["epochs"]:
-        raise ValueError(
-            "Expected freeze_epochs to be less than epochs, the number of all epochs. Received: "
-            f"freeze_epochs={arguments['freeze_epochs']!r}, epochs={arguments['epochs']!r}."
-        )
-    rate = arguments["learning_rate"]
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
-        raise ValueError(
-            f"Expected learning_rate to be a finite number above 0. Received: {rate!r}. "
-            "Try 0.001 with adam or adamw, 0.1 with sgd."
-        )
-    if arguments["verbose"] not in ("auto", 0, 1, 2):
-        raise ValueError(
-            f"Expected verbose to be 'auto', 0, 1 or 2. Received: {arguments['verbose']!r}."
-        )
-
-
-def _config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that determines the run, for `config.json`."""
-    *size, channels = manifest["image_shape"]
-    image_size = arguments["image_size"]
-    if image_size is not None:
-        size = [image_size, image_size]
-    elif None in size:
-        size = [backbones.get(arguments["backbone"]).default_size] * 2
-    config = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
-    config["augmentation"] = list(config["augmentation"])
-    for name in ("data_dir", "log_dir", "backbone", "weights"):
-        config[name] = None if config[name] is None else os.fspath(config[name])
-    return {
-        "format": 1,
-        **config,
-        "data": manifest["data"],
-        "data_options": manifest["options"],
-        "num_classes": len(manifest["classes"]),
-        "classes": manifest["classes"],
-        "train_class_counts": manifest["splits"]["train"]["class_counts"],
-        **(
-            {
-                "multi_label": True,
-                "train_absent_counts": manifest["splits"]["train"]["absent_counts"],
-            }
-            if manifest.get("multi_label")
-            else {}
-        ),
-        "input_shape": [*size, channels],
-        "versions": {
-            **manifests.versions(),
-            "keras": keras.__version__,
-            "python": platform.python_version(),
-        },
-    }
-
-
-def _check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
-    """See that a run's folder is new, or that its unfinished run is the one to resume."""
-    if (run_dir / "model.keras").exists():
-        raise FileExistsError(
-            f"Expected a new folder, or one with an unfinished run. Received: {str(run_dir)!r}, "
-            "which holds a finished run. Name another folder; a finished run is never overwritten."
-        )
-    config_file = run_dir / "config.json"
-    if not config_file.exists():
-        require_empty(run_dir)
-        return
-    if not resume:
-        raise FileExistsError(
-            f"Expected a new folder. Received: {str(run_dir)!r}, which holds an unfinished run. "
-            "Go on with it by resume=True (--resume), or name another folder."
-        )
-    stored = read_json(config_file)
-    differences = [
-        f"{name}={_short(config.get(name))}, was {_short(stored.get(name))}"
-        for name in {**stored, **config}
-        if name not in _MAY_CHANGE_ON_RESUME and config.get(name) != stored.get(name)
-    ]
-    if differences:
-        raise ValueError(
-            f"Expected the options that the unfinished run in {str(run_dir)!r} was started with. "
-            f"Received: {'; '.join(differences)}. Resume with the same options and data, or start "
-            "a run in another folder."
-        )
-
-
 def _method(config: Mapping[str, Any]) -> methods.Method:
     counts = config["train_class_counts"]
     if config.get("multi_label"):
         entry_counts = np.array([config["train_absent_counts"], counts])
         return multi_label_methods.method(config["loss"], entry_counts)
-    return methods.method(config["loss"], counts, config["epochs"], _soft_labels(config))
-
-
-def _soft_labels(config: Mapping[str, Any]) -> bool:
-    """Whether labels of one class each become shares of classes."""
-    mixes = not augmentations.MIXING.isdisjoint(config["augmentation"])
-    return mixes and not config.get("multi_label")
+    return methods.method(
+        config["loss"], counts, config["epochs"], train_config.soft_labels(config)
+    )
 
 
 def _gradient_density(logs: str | os.PathLike, multi_label: bool) -> dict[str, Any]:
@@ -374,7 +253,7 @@ def _metrics(config: Mapping[str, Any]) -> dict[str, list[keras.metrics.Metric]]
     if config.get("multi_label"):
         return {"weighted_metrics": [MultiLabelAccuracy(), MultiLabelBalancedAccuracy()]}
     of_labels = keras.metrics.SparseCategoricalAccuracy
-    if _soft_labels(config):
+    if train_config.soft_labels(config):
         of_labels = keras.metrics.CategoricalAccuracy
     return {"metrics": [of_labels(name="accuracy"), BalancedAccuracy()]}
 
@@ -464,8 +343,3 @@ def _print(config: Mapping[str, Any], history: History, summary: Mapping[str, An
         table.add_row(name, f"{values[-1]:.4f}", f"{values[best - 1]:.4f}")
     rich.print(table)
     rich.print(f"Run of {summary['seconds']:.1f} s in {summary['run_dir']}")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

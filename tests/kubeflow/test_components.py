@@ -49,7 +49,7 @@ DEFAULTS = {
     "checkpoint_steps": {None: 0},
     "weights": {None: ""},
     "baseline": {None: ""},
-    "augmentation": {(): []},
+    "augmentation": {None: []},
     "verbose": {"auto": 2},
     "min_images": {None: 0},
     "beam_options": {None: ""},

@@ -22,6 +22,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     augmentation: list[str] = [],  # noqa: B006  KFP copies it.
     dtype_policy: str = "float32",
     jit_compile: bool = False,
+    strategy: str = "auto",
     seed: int = 0,
     checkpoint_steps: int = 0,
     verbose: int = 2,
@@ -50,6 +51,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         augmentation: What is done to training images: crop, flip, rand_augment, mixup, cutmix.
         dtype_policy: float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).
         jit_compile: Whether to compile steps with XLA.
+        strategy: auto, none, mirrored (all GPUs of the pod) or multi-worker (by TF_CONFIG).
         seed: Seed of the initial weights and of the order of the data, at least 0.
         checkpoint_steps: Steps after which the state is saved within an epoch, too. 0: after each
             epoch, and when the pod is told to end.
@@ -87,6 +89,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         dataset.path,
         model.path,
         **options,
+        strategy=strategy,
         checkpoint_steps=checkpoint_steps or None,
         resume=True,
         log_dir=logs.path,

@@ -1,0 +1,128 @@
+"""Options that several commands have, and what their groups in the help are called."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = "Data"
+METHOD = "Method"
+OPTIMIZATION = "Optimization"
+RUNTIME = "Running"
+
+Output = Annotated[
+    Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
+]
+Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `prepare`.")]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="Model: small_cnn, resnet32, resnet18, resnet34, resnet18_v2 or resnet34_v2; one of "
+        "keras.applications, such as vgg16, inception_v3, resnet50_v2 or efficientnet_b0; or a "
+        "saved one, by its .keras file or the folder of a finished run.",
+        rich_help_panel=METHOD,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights to start from: imagenet (downloaded by Keras) or a file of them, without "
+        "classifier. Default: random ones.",
+        show_default=False,
+        rich_help_panel=METHOD,
+    ),
+]
+FreezeEpochs = Annotated[
+    int,
+    typer.Option(
+        help="Epochs at the start in which only the classifier learns.",
+        min=0,
+        rich_help_panel=OPTIMIZATION,
+    ),
+]
+Epochs = Annotated[
+    int, typer.Option(help="Passes over the training split.", min=1, rich_help_panel=OPTIMIZATION)
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        help="Images in a step, over all devices and workers.",
+        min=1,
+        rich_help_panel=OPTIMIZATION,
+    ),
+]
+Optimizer = Annotated[
+    str,
+    typer.Option(help="adam, adamw or sgd (with momentum 0.9).", rich_help_panel=OPTIMIZATION),
+]
+LearningRate = Annotated[
+    float,
+    typer.Option(
+        help="Learning rate at the start, above 0. Try 0.1 with sgd.",
+        rich_help_panel=OPTIMIZATION,
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        help="constant, cosine (down to 0) or step (a tenth at 1/2, a hundredth at 3/4).",
+        rich_help_panel=OPTIMIZATION,
+    ),
+]
+TrainImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Height and width in pixels to resize images to. Default: the size of the data set's "
+        "images, or the backbone's own size where they differ in size.",
+        min=1,
+        show_default=False,
+        rich_help_panel=METHOD,
+    ),
+]
+Augmentation = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What is done to training images, repeatable: crop, flip, rand_augment, mixup or "
+        "cutmix.",
+        show_default=False,
+        rich_help_panel=METHOD,
+    ),
+]
+DtypePolicy = Annotated[
+    str,
+    typer.Option(
+        help="float32, mixed_float16 or mixed_bfloat16 (GPUs are faster mixed).",
+        rich_help_panel=RUNTIME,
+    ),
+]
+JitCompile = Annotated[bool, typer.Option(help="Compile with XLA.", rich_help_panel=RUNTIME)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Seed of initial weights and order of the data.", min=0, rich_help_panel=RUNTIME
+    ),
+]
+CheckpointSteps = Annotated[
+    int | None,
+    typer.Option(
+        help="Steps after which the state is saved within an epoch, too. Default: after each "
+        "epoch, and when the process is told to end (SIGTERM).",
+        min=1,
+        show_default=False,
+        rich_help_panel=RUNTIME,
+    ),
+]
+Verbose = Annotated[
+    str,
+    typer.Option(
+        help="0 silent, 1 progress bar, 2 a line for each epoch; auto: 1 in a terminal, else 2.",
+        rich_help_panel=RUNTIME,
+    ),
+]
+LOSSES = (
+    "cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal, "
+    "class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, "
+    "ghm_c or gradient_balanced; for multi-label data cross_entropy, label_smoothing, focal, "
+    "class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or "
+    "gradient_balanced"
+)

@@ -1,0 +1,171 @@
+"""What determines a training: its options, checked, and written down in `config.json`."""
+
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from gb_keras import backbones
+from gb_keras.data import augmentation as augmentations
+from gb_keras.data import manifest as manifests
+from gb_keras.names import require_name
+from gb_keras.stages import methods, multi_label_methods, optimizers
+from gb_keras.stages.files import read_json, require_empty
+
+DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+# Where a run lies and what it prints has no influence on its result.
+_NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
+_MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
+
+
+def check(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments out of range, before any work is done.
+
+    Args:
+        arguments: Those of `train`, by name; without `backbone` where it is not to be found here.
+
+    Raises:
+        ValueError: One is out of its range.
+    """
+    if "backbone" in arguments:
+        backbones.get(arguments["backbone"])
+    # Which of them the data takes is seen when it is read.
+    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
+    require_name("loss", arguments["loss"], known)
+    require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
+    require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
+    require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
+    augmentations.check_names(arguments["augmentation"] or ())
+    leasts = {
+        "epochs": 1,
+        "batch_size": 1,
+        "seed": 0,
+        "freeze_epochs": 0,
+        "image_size": 1,
+        "checkpoint_steps": 1,
+    }
+    for name, least in leasts.items():
+        value = arguments[name]
+        if name in ("image_size", "checkpoint_steps") and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"Expected {name} to be an integer of at least {least}. Received: {name}={value!r}."
+            )
+    if arguments["freeze_epochs"] >= arguments["epochs"]:
+        raise ValueError(
+            "Expected freeze_epochs to be less than epochs, the number of all epochs. Received: "
+            f"freeze_epochs={arguments['freeze_epochs']!r}, epochs={arguments['epochs']!r}."
+        )
+    rate = arguments["learning_rate"]
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        raise ValueError(
+            f"Expected learning_rate to be a finite number above 0. Received: {rate!r}. "
+            "Try 0.001 with adam or adamw, 0.1 with sgd."
+        )
+    if arguments["verbose"] not in ("auto", 0, 1, 2):
+        raise ValueError(
+            f"Expected verbose to be 'auto', 0, 1 or 2. Received: {arguments['verbose']!r}."
+        )
+
+
+def config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that determines the run, for `config.json`.
+
+    Args:
+        arguments: Those of `train`, by name.
+        manifest: Of the data set.
+    """
+    *size, channels = manifest["image_shape"]
+    image_size = arguments["image_size"]
+    if image_size is not None:
+        size = [image_size, image_size]
+    elif None in size:
+        size = [backbones.get(arguments["backbone"]).default_size] * 2
+    config = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
+    # None and nothing are the same.
+    config["augmentation"] = list(config["augmentation"] or ()) or None
+    for name in ("data_dir", "log_dir", "backbone", "weights"):
+        config[name] = None if config[name] is None else os.fspath(config[name])
+    return {
+        "format": 1,
+        **config,
+        "data": manifest["data"],
+        "data_options": manifest["options"],
+        "num_classes": len(manifest["classes"]),
+        "classes": manifest["classes"],
+        "train_class_counts": manifest["splits"]["train"]["class_counts"],
+        **(
+            {
+                "multi_label": True,
+                "train_absent_counts": manifest["splits"]["train"]["absent_counts"],
+            }
+            if manifest.get("multi_label")
+            else {}
+        ),
+        "input_shape": [*size, channels],
+        "versions": {
+            **manifests.versions(),
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
+    """See that a run's folder is new, or that its unfinished run is the one to resume.
+
+    Args:
+        run_dir: The run's folder.
+        config: What determines the run, see `config`.
+        resume: Whether to go on with an unfinished one.
+
+    Raises:
+        FileExistsError: There is a finished run, or an unfinished one that is not to be resumed.
+        ValueError: The unfinished run has other options.
+    """
+    if (run_dir / "model.keras").exists():
+        raise FileExistsError(
+            f"Expected a new folder, or one with an unfinished run. Received: {str(run_dir)!r}, "
+            "which holds a finished run. Name another folder; a finished run is never overwritten."
+        )
+    config_file = run_dir / "config.json"
+    if not config_file.exists():
+        require_empty(run_dir)
+        return
+    if not resume:
+        raise FileExistsError(
+            f"Expected a new folder. Received: {str(run_dir)!r}, which holds an unfinished run. "
+            "Go on with it by resume=True (--resume), or name another folder."
+        )
+    stored = read_json(config_file)
+    differences = [
+        f"{name}={_short(config.get(name))}, was {_short(stored.get(name))}"
+        for name in {**stored, **config}
+        if name not in _MAY_CHANGE_ON_RESUME and config.get(name) != stored.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"Expected the options that the unfinished run in {str(run_dir)!r} was started with. "
+            f"Received: {'; '.join(differences)}. Resume with the same options and data, or start "
+            "a run in another folder."
+        )
+
+
+def soft_labels(config: Mapping[str, Any]) -> bool:
+    """Whether labels of one class each become shares of classes.
+
+    Args:
+        config: What determines the run, see `config`.
+    """
+    mixes = not augmentations.MIXING.isdisjoint(config["augmentation"] or ())
+    return mixes and not config.get("multi_label")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
