@@ -117,15 +117,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
             signal.signal(signal.SIGTERM, before)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Let metrics go on counting from where they were; Keras has just set them to nothing."""
+        """Count steps from where the epoch was left."""
         self._first_step, self.num_steps = self.num_steps, 0
-        metrics, self._metrics = self._metrics, []
-        if self._first_step:
-            for variable, value in zip(_metric_variables(self.model), metrics, strict=True):
-                variable.assign(value)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Save where it is time to, and exit where the process has been told to end."""
+        self._add_to_metrics()
         if batch + 1 == self.params["steps"]:  # The end of the epoch saves it.
             return
         num_steps = self._first_step + batch + 1
@@ -154,6 +151,17 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self._save(self.num_epochs, 0)
         self._write_history()
         self._exit_if_told()
+
+    def _add_to_metrics(self) -> None:
+        """After the first step, add what the steps before the interruption have counted.
+
+        Not before it: Keras starts an epoch with metrics of nothing, and some are built by their
+        first batch. All that they keep are sums.
+        """
+        before, self._metrics = self._metrics, []
+        if before:
+            for variable, value in zip(_metric_variables(self.model), before, strict=True):
+                variable.assign(variable.value + value)
 
     def _exit_if_told(self) -> None:
         if self._told_to_end:

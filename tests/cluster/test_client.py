@@ -9,7 +9,7 @@ from gb_keras.cluster import manifests
 from gb_keras.cluster.client import Cluster
 from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.job import TrainingJob
-from tests.cluster.conftest import JOBS, NAMESPACE, PODS, RUNTIMES, SERVICES
+from tests.cluster.api import JOBS, NAMESPACE, PODS, RUNTIMES, SERVICES
 
 JOB = manifests.train_job(TrainingJob("digits", "gb-keras:0.1.0", ("--data", "/d")))
 RUNTIME = manifests.training_runtime("gb-keras", "gb-keras:0.1.0")

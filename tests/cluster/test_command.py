@@ -17,7 +17,7 @@ from gb_keras.cluster.client import Cluster
 from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.job import TrainingJob
 from gb_keras.stages.prepare import prepare
-from tests.cluster.conftest import JOBS, RUNTIMES, SERVICES, terminated
+from tests.cluster.api import JOBS, RUNTIMES, SERVICES, terminated
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 SUBMIT = ("submit", "train", "--image", "gb-keras:0.1.0", "--name", "digits")

@@ -11,7 +11,7 @@ from gb_keras.cluster.client import Cluster
 from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.follow import follow
 from gb_keras.cluster.job import TrainingJob
-from tests.cluster.conftest import JOBS, NAMESPACE, PODS, terminated, waiting
+from tests.cluster.api import JOBS, NAMESPACE, PODS, terminated, waiting
 
 SUCCEEDED = {"phase": "Succeeded", **terminated("Completed", 0)}
 

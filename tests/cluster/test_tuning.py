@@ -14,7 +14,7 @@ from gb_keras.cluster.tuning import METRIC, TRIAL_NAME, Search, experiment
 from gb_keras.stages import files
 from gb_keras.stages.prepare import prepare
 from tests.cluster import schemas
-from tests.cluster.conftest import EXPERIMENTS
+from tests.cluster.api import EXPERIMENTS
 from tests.cluster.test_command import TRAIN, invoke
 
 TUNE = ("submit", "tune", "--image", "gb-keras:0.1.0", "--name", "digits", "--claim", "training")

@@ -128,7 +128,9 @@ def test_config_repeats_the_run(digits, run, tmp_path):
     folder, _ = run
     config = json.loads((folder / "config.json").read_text())
     options = {
-        name: config[name] for name in train.__kwdefaults__ if name not in ("resume", "verbose")
+        name: config[name]
+        for name in train.__kwdefaults__
+        if name not in ("resume", "verbose", "checkpoint_steps")
     }
     train(config["data_dir"], tmp_path / "again", **options, verbose=0)
     assert_same_result(folder, tmp_path / "again")
