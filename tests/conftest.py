@@ -32,3 +32,15 @@ def fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def api(tmp_path, monkeypatch):
+    """The API of a Kubernetes cluster, which the kubeconfig names."""
+    # Here, as pytest takes a `conftest.py` of the folder `cluster` for this one.
+    from tests.cluster.api import Api
+
+    kubeconfig = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    with Api(kubeconfig) as running:
+        yield running
