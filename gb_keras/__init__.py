@@ -15,6 +15,7 @@ if TYPE_CHECKING or not _IN_HASTE:
     from gb_keras import callbacks as callbacks
     from gb_keras import distribution as distribution
     from gb_keras import metrics as metrics
+    from gb_keras import multi_label_metrics as multi_label_metrics
     from gb_keras.losses import GradientBalancedLoss as GradientBalancedLoss
     from gb_keras.statistics import GradientDensity as GradientDensity
     from gb_keras.training import GradientBalancedMixin as GradientBalancedMixin
@@ -25,6 +26,7 @@ else:
         "callbacks": "gb_keras.callbacks",
         "distribution": "gb_keras.distribution",
         "metrics": "gb_keras.metrics",
+        "multi_label_metrics": "gb_keras.multi_label_metrics",
         "GradientBalancedLoss": "gb_keras.losses",
         "GradientDensity": "gb_keras.statistics",
         "GradientBalancedMixin": "gb_keras.training",

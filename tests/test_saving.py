@@ -361,3 +361,20 @@ def test_a_statistic_from_before_there_was_a_noise_rate_is_read():
     del store["histogram"]
     with pytest.raises(KeyError):
         again.load_own_variables(store)
+
+
+def test_whoever_imports_the_package_can_load_all_that_it_saves():
+    program = """
+import pathlib, keras, gb_keras
+def registered():
+    objects = keras.saving.get_custom_objects()
+    return {name for name in objects if name.startswith("gb_keras>")}
+at_once = registered()
+for path in pathlib.Path(gb_keras.__file__).parent.glob("*.py"):
+    if path.stem != "__main__":
+        __import__(f"gb_keras.{path.stem}")
+import gb_keras.backbones
+assert at_once == registered(), registered() - at_once
+assert len(at_once) > 20, at_once
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -47,6 +47,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
     if "/" in given["backbone"] or given["backbone"].endswith(".keras"):
         del options["backbone"]
     train_config.check(options)
+    if mount is not None and not PurePosixPath(mount).is_absolute():
+        raise ValueError(f"Expected --mount to be an absolute path. Received: {mount!r}.")
     output = PurePosixPath(given["output"])
     if mount is not None and not output.is_relative_to(mount):
         raise ValueError(

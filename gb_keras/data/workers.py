@@ -1,6 +1,8 @@
 """Who does the work: this process, or workers of an Apache Beam pipeline."""
 
+import contextlib
 import difflib
+import io
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -81,6 +83,12 @@ class BeamWorkers:
         if chosen.get("runner", "DirectRunner") == "DirectRunner":
             chosen["runner"] = _LOCAL_RUNNER
         local = chosen["runner"] == _LOCAL_RUNNER
+        number = chosen.get("direct_num_workers", "0")
+        if number.startswith("-"):
+            raise ValueError(
+                "Expected direct_num_workers to be a number of processes, or 0 for one for each "
+                f"core. Received: {number!r}."
+            )
         mode = chosen.get("direct_running_mode", "multi_processing")
         self._own_processes = local and mode == "multi_processing"
         if self._own_processes:
@@ -88,13 +96,17 @@ class BeamWorkers:
             chosen["direct_running_mode"] = "in_memory"
         if local and chosen.get("direct_num_workers", "0" if self._own_processes else "1") == "0":
             chosen["direct_num_workers"] = str(os.cpu_count() or 1)
+        printed = io.StringIO()
         try:
-            self.options = pipeline_options.PipelineOptions.from_dictionary(chosen)
-            values = self.options.get_all_options()
+            with contextlib.redirect_stderr(printed):
+                self.options = pipeline_options.PipelineOptions.from_dictionary(chosen)
+                values = self.options.get_all_options()
         except SystemExit as error:
-            # Beam's parser has printed which option, and left.
+            # Beam's parser has printed hundreds of options, and in the last line which is wrong.
+            why = printed.getvalue().strip().rpartition("\n")[2]
             raise ValueError(
-                f"Expected options of Apache Beam with such values as they take. Received: {given}."
+                "Expected options of Apache Beam with such values as they take. Received: "
+                f"{given}; {why}."
             ) from error
         self.num_shares = _SHARES_OF_WORKER * values["direct_num_workers"] if local else _SHARES
 

@@ -1,6 +1,7 @@
 """The state of a training: weights, history and place in the data, whole or not at all."""
 
 import contextlib
+import logging
 import math
 import os
 import re
@@ -20,6 +21,8 @@ import pandas as pd
 from gb_keras.baselines import OnlineLoss
 from gb_keras.data.manifest import checksums
 from gb_keras.stages.files import new_directory, read_json, write_json, write_text
+
+_logger = logging.getLogger(__name__)
 
 History = dict[str, list[float]]
 
@@ -165,6 +168,11 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
     def _exit_if_told(self) -> None:
         if self._told_to_end:
+            saved = self._saved()[-1]
+            _logger.warning(
+                "Told to end: what was trained is saved in %s. Go on with resume=True (--resume).",
+                self._path(*saved),
+            )
             raise SystemExit(128 + signal.SIGTERM)
 
     def _save(self, num_epochs: int, num_steps: int) -> None:

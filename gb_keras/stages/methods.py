@@ -89,13 +89,31 @@ def method(
     chosen = _METHODS[name](class_counts, epochs)
     if not soft_labels:
         return chosen
+    require_soft_labels(name)
+    return dataclasses.replace(chosen, loss=_SOFT_LABEL_LOSSES[name](class_counts))
+
+
+def require_soft_labels(name: str) -> None:
+    """Refuse a method that does not take shares of classes as labels.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ValueError: It takes one label for each sample.
+
+    Example:
+        >>> require_soft_labels("seesaw")
+        Traceback (most recent call last):
+        ...
+        ValueError: Expected a loss that takes soft labels, one of cross_entropy, ...
+    """
     if name not in _SOFT_LABEL_LOSSES:
         raise ValueError(
             f"Expected a loss that takes soft labels, one of {', '.join(_SOFT_LABEL_LOSSES)}. "
             f"Received: loss={name!r}, which takes one label for each image. Choose another loss, "
             "or leave out mixup and cutmix."
         )
-    return dataclasses.replace(chosen, loss=_SOFT_LABEL_LOSSES[name](class_counts))
 
 
 def _cross_entropy_loss() -> keras.losses.Loss:

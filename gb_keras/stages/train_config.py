@@ -40,6 +40,9 @@ def check(arguments: Mapping[str, Any]) -> None:
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
     augmentations.check_names(arguments["augmentation"] or ())
+    # Of several labels all losses take shares.
+    if arguments["loss"] not in multi_label_methods.names() and _mixes(arguments):
+        methods.require_soft_labels(arguments["loss"])
     leasts = {
         "epochs": 1,
         "batch_size": 1,
@@ -162,8 +165,11 @@ def soft_labels(config: Mapping[str, Any]) -> bool:
     Args:
         config: What determines the run, see `config`.
     """
-    mixes = not augmentations.MIXING.isdisjoint(config["augmentation"] or ())
-    return mixes and not config.get("multi_label")
+    return _mixes(config) and not config.get("multi_label")
+
+
+def _mixes(config: Mapping[str, Any]) -> bool:
+    return not augmentations.MIXING.isdisjoint(config["augmentation"] or ())
 
 
 def _short(value: Any) -> str:

@@ -90,6 +90,7 @@ def test_the_pipeline_for_a_cluster_holds_nothing_but_the_items(tmp_path):
         ("runner", "NAME=VALUE. Received: 'runner'"),
         ("direct_num_worker=2", "Did you mean 'direct_num_workers'"),
         ("direct_num_workers=two", "such values as they take"),
+        ("direct_num_workers=-1", "to be a number of processes"),
         ("streaming=maybe", "streaming=true or streaming=false"),
     ],
 )
