@@ -308,7 +308,7 @@ def train(
 )
 def evaluate(
     context: typer.Context,
-    run: Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")],
+    run: options.Run,
     data: options.Data,
     output: options.Output,
     split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",

@@ -13,6 +13,7 @@ RUNTIME = "Running"
 Output = Annotated[
     Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
 ]
+Run = Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")]
 Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `prepare`.")]
 Backbone = Annotated[
     str,

@@ -199,7 +199,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         Both in the shape of the losses before reduction.
         """
         balance = self._balanced_entries if self.base.multi_label else self._balanced_samples
-        return balance(y_true, logits, active, statistic)
+        weights, losses, gradient, base_losses = balance(
+            y_true, tf.stop_gradient(logits), active, statistic
+        )
+        weights = tf.cast(weights, self.dtype)
+        return _with_gradient(logits, weights, losses, gradient), base_losses
 
     def _balanced_samples(
         self,
@@ -207,12 +211,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         logits: tf.Tensor,
         active: tf.Tensor | None,
         statistic: loss_context.Statistic,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`_balanced_losses` of samples that have one class each."""
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Weights, losses, their gradient and base losses of samples that have one class each."""
         num_classes = logits.shape[-1]
         rows = base_loss.class_indices(y_true, logits)
-        constant_logits = tf.stop_gradient(logits)
-        shifted = constant_logits
+        shifted = logits
         margin = None
         if self.prior_strength:
             counts = statistic.counts_with(
@@ -270,18 +273,13 @@ class GradientBalancedLoss(keras.losses.Loss):
                 weights=tf.reshape(weights, [-1]),
             )
         )
-        balanced = _with_gradient(
-            logits,
-            tf.cast(weights, self.dtype),
-            losses,
-            _shared(gradient, share),
-            elementwise=False,
-        )
         if not self.prior_strength:
-            return balanced, losses
-        if self.base.one_label:
-            return balanced, density.loss_without_margin(losses, gradient, margin, labels)
-        return balanced, self.base.of_logits(y_true, constant_logits)
+            base_losses = losses
+        elif self.base.one_label:
+            base_losses = density.loss_without_margin(losses, gradient, margin, labels)
+        else:
+            base_losses = self.base.of_logits(y_true, logits)
+        return weights, losses, _shared(gradient, share), base_losses
 
     def _balanced_entries(
         self,
@@ -289,12 +287,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         logits: tf.Tensor,
         active: tf.Tensor | None,
         statistic: loss_context.Statistic,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`_balanced_losses` of many labels, where each logit is a sample."""
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The same of many labels, where each logit is a sample."""
         positive = y_true >= 0.5
         labels = entries.count_labels(positive, active)
-        constant_logits = tf.stop_gradient(logits)
-        shifted = constant_logits
+        shifted = logits
         margin = None
         if self.prior_strength:
             counts = statistic.counts_with(tf.reshape(labels, [-1]))
@@ -319,20 +316,14 @@ class GradientBalancedLoss(keras.losses.Loss):
         statistic.observe(
             lambda: entries.watched(positive, norm, losses, active, weights, self.bins)
         )
-        balanced = _with_gradient(
-            logits,
-            tf.cast(weights, self.dtype),
-            losses,
-            _shared(gradient, share),
-            elementwise=True,
-        )
         if not self.prior_strength:
-            return balanced, losses
-        if self.base.each_label:
-            return balanced, entries.loss_without_margin(
-                losses, tf.sigmoid(shifted), margin, y_true
-            )
-        return balanced, self.base.of_logits(y_true, constant_logits)
+            base_losses = losses
+        elif self.base.each_label:
+            probability = tf.sigmoid(shifted)
+            base_losses = entries.loss_without_margin(losses, probability, margin, y_true)
+        else:
+            base_losses = self.base.of_logits(y_true, logits)
+        return weights, losses, _shared(gradient, share), base_losses
 
     def _num_samples(self, samples: tf.Tensor) -> tf.Tensor | None:
         """How many samples of any kind, where the loss is their mean."""
@@ -416,7 +407,7 @@ def _shared(gradient: tf.Tensor, share: tf.Tensor | None) -> tf.Tensor:
 
 
 def _with_gradient(
-    logits: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor, gradient: tf.Tensor, elementwise: bool
+    logits: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor, gradient: tf.Tensor
 ) -> tf.Tensor:
     """`weights * losses`, whose gradient with respect to `logits` is `weights * gradient`.
 
@@ -425,12 +416,12 @@ def _with_gradient(
     """
 
     @tf.custom_gradient
-    def attach(logits: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        del logits
-
+    def attach(_: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def backward(upstream: tf.Tensor) -> tf.Tensor:
             scale = upstream * weights
-            return (scale if elementwise else scale[..., tf.newaxis]) * gradient
+            # One loss for each sample, or for each of its logits.
+            each_logit = losses.shape.rank == logits.shape.rank
+            return (scale if each_logit else scale[..., tf.newaxis]) * gradient
 
         return weights * losses, backward
 

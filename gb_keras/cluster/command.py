@@ -4,11 +4,11 @@ What a command needs is imported by it, so that help is fast.
 """
 
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gb_keras import cli_options as options
 from gb_keras.cluster import command_parts as parts
 from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.tune_command import tune
@@ -196,10 +196,8 @@ submit.command(
 
 def export(
     context: typer.Context,
-    run: Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")],
-    output: Annotated[
-        Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
-    ],
+    run: options.Run,
+    output: options.Output,
 ) -> None:
     """Export a trained model for TensorFlow Serving and KServe; it needs no gb_keras there."""
     with parts.readable_errors(context):

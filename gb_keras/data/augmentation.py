@@ -50,18 +50,19 @@ class Augmentation:
     def __init__(self, names: Sequence[str], image_shape: tuple[int, int, int]):
         check_names(names)
         self._seeds = _GivenSeed()
-        makers = {"crop": _crop, "rand_augment": _rand_augment}
+        of_image = {"crop": _crop, "rand_augment": _rand_augment}
         self._of_image = [
-            make(self._seeds, image_shape) for name, make in makers.items() if name in names
+            make(self._seeds, image_shape) for name, make in of_image.items() if name in names
         ]
-        flip = self._seeds.given_to(layers.RandomFlip("horizontal", **_LAYER))
-        self._flip = flip if "flip" in names else None
+        self._flip = None
+        if "flip" in names:
+            self._flip = self._seeds.given_to(layers.RandomFlip("horizontal", **_LAYER))
         mixing = {
-            "mixup": layers.MixUp(alpha=0.2, **_LAYER),
-            "cutmix": layers.CutMix(factor=(1.0, 1.0), **_LAYER),
+            "mixup": lambda: layers.MixUp(alpha=0.2, **_LAYER),
+            "cutmix": lambda: layers.CutMix(factor=(1.0, 1.0), **_LAYER),
         }
         self._mixing = [
-            self._seeds.given_to(layer) for name, layer in mixing.items() if name in names
+            self._seeds.given_to(make()) for name, make in mixing.items() if name in names
         ]
 
     def of_image(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -92,16 +92,12 @@ def plan_splits(
         of_split[name] = pool[parts[name]]
 
     train = pool[parts["rest"]]
-    tail = _long_tail(_at(labels, train), len(classes), long_tail_factor, tail_seed)
+    tail = _long_tail(labels.take(train), len(classes), long_tail_factor, tail_seed)
     of_split["train"] = train[tail]
     _check_disjoint(records, of_split)
-    planned = {name: _at(labels, positions) for name, positions in of_split.items()}
+    planned = {name: labels.take(positions) for name, positions in of_split.items()}
     planned["train"], num_changed = _noisy(planned["train"], len(classes), label_noise, noise_seed)
     return Plan(tuple(classes), of_split, planned, dropped + gone, small, num_changed)
-
-
-def _at(labels: Labels, positions: np.ndarray) -> Labels:
-    return labels.take(positions)
 
 
 def _long_tail(labels: Labels, num_classes: int, factor: float, seed: int) -> np.ndarray:
@@ -129,7 +125,7 @@ def _parts(
     seed: int,
 ) -> dict[str, np.ndarray]:
     """Positions in the pool by part, see `stratified_split`."""
-    owners, classes = _shown(_at(labels, pool), num_classes)
+    owners, classes = _shown(labels.take(pool), num_classes)
     split = grouped_split if _several(records, labels, pool) else stratified_split
     parts = split(classes, _groups(records, pool)[owners], fractions, seed)
     return {name: np.unique(owners[positions]) for name, positions in parts.items()}
@@ -194,6 +190,8 @@ def _without_small_classes(
         Labels by what is left of the classes, positions of the examples that are left, the
         classes that are not with the number of their images, and the examples that are not.
     """
+    if not least:
+        return records.labels, kept, {}, []
     pool = kept[records.splits[kept] == _TRAIN]
     counts = _image_counts(records, records.labels, pool, len(classes))
     is_small = counts < least
@@ -226,7 +224,7 @@ def _image_counts(
 ) -> np.ndarray:
     """How many images of its own each class has, to be given to one split or another."""
     if _several(records, labels, pool):
-        owners, classes = _shown(_at(labels, pool), num_classes)
+        owners, classes = _shown(labels.take(pool), num_classes)
         pairs = np.unique(np.stack([_groups(records, pool)[owners], classes]), axis=1)
         return np.bincount(pairs[1], minlength=num_classes)[:num_classes]
     _, first = np.unique(records.images[pool], return_index=True)

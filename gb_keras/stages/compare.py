@@ -267,9 +267,11 @@ def _check_finished_run(run: Path, data_dir: str | os.PathLike, options: dict[st
     """Refuse to take a run of other options or data for the one asked for."""
     config = files.read_json(run / "config.json")
     manifest = read_manifest(data_dir)
-    wanted = {**options, "data": manifest["data"], "data_options": manifest["options"]}
+    # Only who trains loads what training needs.
+    from gb_keras.stages.train_config import as_written
+
+    wanted = {**as_written(options), "data": manifest["data"], "data_options": manifest["options"]}
     for name, value in wanted.items():
-        value = list(value) or None if isinstance(value, (list, tuple)) else value
         if name not in _NO_INFLUENCE and name in config and config[name] != value:
             raise ValueError(
                 f"Expected the finished run in {str(run)!r} to be one of the same options. "

@@ -76,6 +76,26 @@ def check(arguments: Mapping[str, Any]) -> None:
         )
 
 
+def as_written(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `train` as `config.json` has them.
+
+    Args:
+        options: Some of them, by name.
+
+    Example:
+        >>> as_written({"backbone": Path("runs/vgg"), "augmentation": ("flip",), "epochs": 3})
+        {'backbone': 'runs/vgg', 'augmentation': ['flip'], 'epochs': 3}
+    """
+    written = dict(options)
+    for name in ("data_dir", "log_dir", "backbone", "weights"):
+        if written.get(name) is not None:
+            written[name] = os.fspath(written[name])
+    if "augmentation" in written:
+        # None and nothing are the same.
+        written["augmentation"] = list(written["augmentation"] or ()) or None
+    return written
+
+
 def config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that determines the run, for `config.json`.
 
@@ -89,14 +109,10 @@ def config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
         size = [image_size, image_size]
     elif None in size:
         size = [backbones.get(arguments["backbone"]).default_size] * 2
-    config = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
-    # None and nothing are the same.
-    config["augmentation"] = list(config["augmentation"] or ()) or None
-    for name in ("data_dir", "log_dir", "backbone", "weights"):
-        config[name] = None if config[name] is None else os.fspath(config[name])
+    options = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
     return {
         "format": 1,
-        **config,
+        **as_written(options),
         "data": manifest["data"],
         "data_options": manifest["options"],
         "num_classes": len(manifest["classes"]),
