@@ -22,6 +22,13 @@ RUN python3 -m venv --without-pip /opt/gb-keras \
     # Headers to build operations with, a seventh of the image.
     && rm -r /opt/gb-keras/lib/python3.11/site-packages/tensorflow/include
 
+# What lists the packages would otherwise be among them.
+FROM environment AS bill
+RUN python3 -m venv /opt/bill \
+    && /opt/bill/bin/pip install --no-cache-dir --constraint /constraints.txt cyclonedx-bom \
+    && /opt/bill/bin/cyclonedx-py environment --output-reproducible \
+        --output-file /bill-of-materials.cdx.json /opt/gb-keras/bin/python3
+
 FROM python:3.11-slim
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="gb_keras" \
@@ -29,6 +36,7 @@ LABEL org.opencontainers.image.title="gb_keras" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=environment /opt/gb-keras /opt/gb-keras
+COPY --from=bill /bill-of-materials.cdx.json /opt/gb-keras/
 ENV PATH=/opt/gb-keras/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TF_CPP_MIN_LOG_LEVEL=2 \

@@ -201,20 +201,13 @@ def goals(results: Results) -> list[Goal]:
         return []
     found = []
 
-    lost = [
-        f"{column[0]} ({column[1]}) to {peer}"
-        for column in results.columns
-        for peer in peers
-        if results.outcome(column, peer) == "loss"
-    ]
-    num_lost = len({each.split(" to ")[0] for each in lost})
+    lost = []
+    for column in results.columns:
+        ahead = [peer for peer in peers if results.outcome(column, peer) == "loss"]
+        if ahead:
+            lost.append(f"{column[0]} ({column[1]}) to {', '.join(ahead)}")
     found.append(
-        _none(
-            "regimes in which a peer is significantly better in balanced accuracy",
-            results,
-            num_lost,
-            lost,
-        )
+        _none("regimes in which a peer is significantly better in balanced accuracy", results, lost)
     )
     for kind, columns in results.by_kind().items():
         best = best_single_peer(results, columns)
@@ -237,14 +230,14 @@ def goals(results: Results) -> list[Goal]:
             if BASELINE in peers and results.outcome(column, BASELINE, metric) == "win"
         ]
         what = f"regimes with a significantly higher {name} than {BASELINE}"
-        found.append(_none(what, results, len(worse), worse))
+        found.append(_none(what, results, worse))
     return found
 
 
-def _none(what: str, results: Results, number: int, which: list[str]) -> Goal:
-    """The goal that there be no such regime."""
+def _none(what: str, results: Results, which: list[str]) -> Goal:
+    """The goal that there be no such regime; `which` says which there are."""
     named = f": {'; '.join(which)}" if which else ""
-    return Goal(what, "0", f"{number} of {len(results.columns)}{named}", not which)
+    return Goal(what, "0", f"{len(which)} of {len(results.columns)}{named}", not which)
 
 
 def _advantage(

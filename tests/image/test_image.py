@@ -3,8 +3,11 @@
 import importlib.metadata
 import json
 import os
+import subprocess
+import sys
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from components.data_processing.prepare_data import prepare_data
 from components.training.train_model import train_model
@@ -53,6 +56,47 @@ def test_it_holds_no_caches(container):
 def test_the_root_file_system_cannot_be_written_to(container):
     with pytest.raises(RuntimeError, match="Read-only file system"):
         container.run("sh", "-c", "touch /opt/gb-keras/here")
+
+
+@pytest.fixture(scope="module")
+def bill(container):
+    """Version of each package that the image says it holds, by name."""
+    text = container.run("cat", "/opt/gb-keras/bill-of-materials.cdx.json")
+    components = json.loads(text)["components"]
+    return {canonicalize_name(each["name"]): each["version"] for each in components}
+
+
+def test_its_bill_of_materials_lists_what_is_installed(container, bill):
+    program = (
+        "from importlib.metadata import distributions as found; import json;"
+        "print(json.dumps([(each.name, each.version) for each in found()]))"
+    )
+    installed = json.loads(container.run("python3", "-c", program))
+    assert bill == {canonicalize_name(name): version for name, version in installed}
+    assert {"tensorflow", "gb-keras"} <= set(bill)
+
+
+def test_no_package_has_a_known_vulnerability(bill, tmp_path):
+    published = sorted(f"{name}=={bill[name]}" for name in bill if name != "gb-keras")
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("\n".join(published), encoding="utf-8")
+    audit = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip_audit", "--requirement", requirements, "--no-deps"),
+            *("--disable-pip", "--format", "json", "--progress-spinner", "off"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    if not audit.stdout:
+        pytest.skip(f"vulnerabilities were not looked for: {audit.stderr.strip()[-200:]}")
+    found = json.loads(audit.stdout)["dependencies"]
+    # A mirror of packages without the database answers as if it had never heard of any.
+    unknown = [each["name"] for each in found if "skip_reason" in each]
+    if len(unknown) == len(published):
+        pytest.skip("vulnerabilities were not looked for: their database is not reachable")
+    assert not unknown
+    assert not {each["name"]: each["vulns"] for each in found if each["vulns"]}
 
 
 def test_from_data_to_an_evaluation(container):
