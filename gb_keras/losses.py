@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gb_keras import base_loss, density, entries, loss_context, trust
+from gb_keras import base_loss, density, entries, loss_context, margins, trust
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -221,7 +221,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             counts = statistic.counts_with(
                 density.count(rows, _as_float(active, rows), num_classes)
             )
-            margin = tf.cast(density.class_margin(counts, self.prior_strength), self.dtype)
+            margin = tf.cast(margins.class_margin(counts, self.prior_strength), self.dtype)
             shifted += margin
 
         # Before reduction, sample weights and loss scaling.
@@ -276,7 +276,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         if not self.prior_strength:
             base_losses = losses
         elif self.base.one_label:
-            base_losses = density.loss_without_margin(losses, gradient, margin, labels)
+            base_losses = margins.loss_without_margin(losses, gradient, margin, labels)
         else:
             base_losses = self.base.of_logits(y_true, logits)
         return weights, losses, _shared(gradient, share), base_losses
@@ -295,7 +295,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         margin = None
         if self.prior_strength:
             counts = statistic.counts_with(tf.reshape(labels, [-1]))
-            margin = tf.cast(density.class_log_odds(counts, self.prior_strength), self.dtype)
+            margin = tf.cast(margins.class_log_odds(counts, self.prior_strength), self.dtype)
             shifted += margin
         losses, gradient = self.base.losses_and_gradient(y_true, shifted)
         norm = density.sigmoid_gradient_norm(gradient)

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from gb_keras.replicas import sum_over_replicas
 from gb_keras.reweighting import crossentropy, labels_and_logits
-from gb_keras.statistics import sum_over_replicas
 
 # The least probability of the label that seesaw loss divides by; the authors' program has it.
 _LEAST_PROBABILITY = 0.01

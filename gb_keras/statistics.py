@@ -1,6 +1,5 @@
 """The running statistic of logit gradients as state of a model, one over all replicas."""
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from gb_keras import density, trust
-
-# Of the batches, one in so many is watched in the long run.
-WATCHED_BATCHES = 16
+from gb_keras.gradient_watch import GradientWatch
+from gb_keras.replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -52,7 +50,7 @@ class GradientDensity(keras.layers.Layer):
         self.num_classes: int | None = None
         self.watched: GradientWatch | None = None
 
-    def watch(self) -> "GradientWatch":
+    def watch(self) -> GradientWatch:
         """Also take gradient mass and balanced histogram, from the next compiled step on.
 
         They cost a pass over the gradient and over the histogram, so they are taken only for who
@@ -298,111 +296,6 @@ class GradientDensity(keras.layers.Layer):
         }
 
 
-class GradientWatch:
-    """Moving averages that are taken only while somebody watches.
-
-    They move as the histogram beside them does, first with each batch, later with each sixteenth
-    (see `update`). They are no part of what a model saves: they start anew, as a plain mean, where
-    a training is resumed.
-
-    Args:
-        momentum: Momentum of the moving averages, in [0, 1).
-    """
-
-    def __init__(self, momentum: float):
-        self._momentum = momentum
-        self._built = False
-
-    @property
-    def mass(self) -> keras.Variable:
-        """Gradient mass of each class in a batch, `(2, num_classes)`: positive, negative."""
-        return self._state("_mass")
-
-    @property
-    def cells(self) -> keras.Variable:
-        """The flat histogram and the balanced one, `(2, num_rows * bins)`, since watching began.
-
-        The balanced one counts each sample with its weight in the loss.
-        """
-        return self._state("_cells")
-
-    def _state(self, name: str) -> keras.Variable:
-        if not self._built:
-            raise ValueError(
-                "Nothing is watched yet: the number of classes is not known before the first "
-                "training batch. Call fit() or train_on_batch() first."
-            )
-        return getattr(self, name)
-
-    def build(self, shape: tuple[int, ...]) -> None:
-        """Create the state for a histogram of this shape, all zero, where there is none yet."""
-        if self._built:
-            return
-
-        def zeros(shape: tuple[int, ...], name: str) -> keras.Variable:
-            # The first replica's stands for all, as in the statistic.
-            return keras.Variable(
-                tf.zeros(shape),
-                dtype="float32",
-                trainable=False,
-                autocast=False,
-                aggregation="only_first_replica",
-                name=name,
-            )
-
-        self._mass = zeros((2, shape[-2]), "gradient_mass")
-        self._cells = zeros((2, math.prod(shape)), "gradient_cells")
-        self._num_updates = zeros((), "num_watched")
-        self._built = True
-
-    def update(self, watched: Callable[[], density.Watched], num_batches: tf.Tensor) -> None:
-        """Take in this replica's batch, or let it pass.
-
-        Each is taken in until the averages hold as many as their momentum remembers, which is 100
-        for 0.99. From then on they move slowly, and one in sixteen is enough: a pass over the
-        gradient and the histograms has its price. A batch without a valid sample changes nothing,
-        one with a non-finite gradient no mass.
-
-        Args:
-            watched: Computes what is of interest of the batch.
-            num_batches: Batches that the statistic has taken in, this one included, float32 scalar.
-                From 2^24 on float32 counts no further, and each batch is taken in.
-        """
-        state = [self._mass, self._cells, self._num_updates]
-        mass, cells, num_updates = (tf.convert_to_tensor(each) for each in state)
-
-        def take_in() -> tf.Tensor:
-            after = self._averages(mass, cells, num_updates, watched())
-            for variable, value in zip(state, after, strict=True):
-                variable.assign(value)
-            return tf.constant(True)
-
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            # Replicas cannot sum over each other in a branch.
-            take_in()
-        else:
-            memory = 1.0 / (1.0 - self._momentum)
-            due = (num_updates < memory) | (num_batches % WATCHED_BATCHES == 0)
-            tf.cond(due, take_in, lambda: tf.constant(False))
-
-    def _averages(
-        self, mass: tf.Tensor, cells: tf.Tensor, num_updates: tf.Tensor, watched: density.Watched
-    ) -> list[tf.Tensor]:
-        """Mass, cells and number of updates with a batch taken in."""
-        batch_mass, num_samples = sum_over_replicas((watched.mass, tf.reduce_sum(watched.included)))
-        has_samples = tf.cast(num_samples > 0, tf.float32)
-        num_updates += has_samples
-        rate = has_samples * density.update_rate(self._momentum, tf.maximum(num_updates, 1.0))
-        finite = tf.reduce_all(tf.math.is_finite(batch_mass))
-        mass = tf.where(finite, mass + rate * (batch_mass - mass), mass)
-        # Each replica adds its samples to its part of the averages so far.
-        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if num_replicas > 1:
-            cells /= num_replicas
-        cells = sum_over_replicas(density.averaged_cells(cells, watched, rate))
-        return [mass, cells, num_updates]
-
-
 def _layer_name(output: str) -> str:
     """A name for the layer of an output. The key in a dict of outputs may hold what it may not."""
     return re.sub("[^A-Za-z0-9_.-]", "_", output).lstrip("_.-") or "output"
@@ -414,15 +307,3 @@ _STATE_NAMES = ("histogram", "class_counts", "num_updates", "num_skipped", "nois
 def _in_shape(values: tf.Tensor, like: Any) -> tf.Tensor:
     """Values in the shape of others: with multi-label, rows are of classes twice over."""
     return values if values.shape == like.shape else tf.reshape(values, like.shape)
-
-
-def sum_over_replicas(values: Any) -> Any:
-    """Sum of each tensor over all replicas in sync; the values themselves with one replica.
-
-    Args:
-        values: A tensor or a structure of them, in a replica's context.
-    """
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        return values
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)

@@ -9,16 +9,9 @@ from hypothesis.extra import numpy as hnp
 
 from gb_keras import density
 from tests import reference
+from tests.strategies import logits_and_labels
 
 quick = hypothesis.settings(max_examples=40, deadline=None)
-logits_and_labels = st.integers(2, 6).flatmap(
-    lambda classes: st.integers(1, 12).flatmap(
-        lambda samples: st.tuples(
-            hnp.arrays(np.float32, (samples, classes), elements=st.floats(-20, 20, width=32)),
-            hnp.arrays(np.int32, (samples,), elements=st.integers(0, classes - 1)),
-        )
-    )
-)
 
 
 @quick
@@ -151,35 +144,3 @@ def test_a_bin_that_has_long_been_empty_harms_no_weight(forgotten):
     weights = density.bin_weights(density_of_bins, batch, 2.0, None).numpy()
     # 1/900 and 1/100, of mean (3/900 + 1/100) / 4 = 1/300: 1/3 and 3.
     np.testing.assert_allclose(weights[[0, 2]], [1 / 3, 3], rtol=1e-5)
-
-
-def test_margin_is_the_log_prior():
-    counts = np.array([90.0, 9.0, 0.0], dtype=np.float32)
-    expected = np.log((counts + 0.5) / (counts + 0.5).sum())
-    np.testing.assert_allclose(density.class_margin(counts, 1.0), expected, rtol=1e-6)
-    np.testing.assert_allclose(density.class_margin(counts, 0.5), expected / 2, rtol=1e-6)
-
-
-def test_multi_label_margin_is_the_log_odds():
-    counts = np.array([[95.5, 0.0], [0.5, 0.0]], dtype=np.float32)
-    # (0.5 + 0.5) / (95.5 + 0.5) = 1 / 96; a class never labelled has odds 1.
-    np.testing.assert_allclose(density.class_log_odds(counts, 1.0), [-np.log(96), 0], rtol=1e-6)
-
-
-@quick
-@hypothesis.given(logits_and_labels, st.data(), st.floats(0, 2))
-def test_loss_without_margin_equals_a_second_softmax(data, draw, strength):
-    logits, labels = data
-    classes = logits.shape[1]
-    counts = draw.draw(hnp.arrays(np.float32, classes, elements=st.integers(0, 999).map(float)))
-    margin = density.class_margin(counts, strength)
-    q = reference.softmax(logits.astype(np.float64) + margin.numpy())
-    one_hot = np.eye(classes)[labels]
-    with_margin = -np.log(np.maximum((q * one_hot).sum(axis=1), 1e-300)).astype(np.float32)
-    p = reference.softmax(logits.astype(np.float64))
-    expected = -np.log((p * one_hot).sum(axis=1))
-    actual = density.loss_without_margin(
-        with_margin, (q - one_hot).astype(np.float32), margin, tf.constant(labels)
-    )
-    prior = np.exp(margin.numpy())[labels]
-    np.testing.assert_array_less(np.abs(actual - expected), 1e-5 + 1e-6 / prior)

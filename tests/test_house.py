@@ -16,8 +16,17 @@ ROOT = Path(gb_keras.__file__).parent
 # From the ground up. A module imports from lower floors only; within `data` and `stages`, whose
 # files are many, from its own floor too, where the next test forbids circles.
 FLOORS = (
-    ("names", "density", "trust", "normalized_dense", "keras_multi_worker"),
-    ("distribution", "statistics", "base_loss", "entries", "loss_context", "reweighting"),
+    (
+        "names",
+        "replicas",
+        "density",
+        "margins",
+        "trust",
+        "normalized_dense",
+        "keras_multi_worker",
+    ),
+    ("distribution", "gradient_watch", "base_loss", "entries", "reweighting"),
+    ("statistics", "loss_context"),
     (
         "losses",
         "metrics",

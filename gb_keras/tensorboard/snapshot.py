@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from gb_keras import density
+from gb_keras import density, margins
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.statistics import GradientDensity
 
@@ -98,10 +98,10 @@ def take(
         weights = density.sign_weights(weights, by_sign, loss.prior_strength)[:, np.newaxis]
     density_weights = np.where(all_classes > 0, weights.numpy(), np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
-    margin_of = density.class_log_odds if statistic.multi_label else density.class_margin
-    margins = margin_of(class_counts, loss.prior_strength).numpy()
+    margin_of = margins.class_log_odds if statistic.multi_label else margins.class_margin
+    added = margin_of(class_counts, loss.prior_strength).numpy()
     shared = {
-        "margins": margins,
+        "margins": added,
         "mass": statistic.watched.mass.numpy(),
         "num_skipped": int(statistic.num_skipped.numpy()),
         "noise_rate": float(statistic.noise_rate.numpy()) if loss.estimates_noise else None,
