@@ -7,6 +7,7 @@ import typer
 
 DATA = "Data"
 METHOD = "Method"
+BALANCE = "Balance"
 OPTIMIZATION = "Optimization"
 RUNTIME = "Running"
 
@@ -78,6 +79,38 @@ TrainImageSize = Annotated[
         min=1,
         show_default=False,
         rich_help_panel=METHOD,
+    ),
+]
+DensityExponent = Annotated[
+    float | None,
+    typer.Option(
+        help="How far a crowd of equally hard samples is weighted down. Default, here and for the "
+        "next three: the loss's own. gradient_balanced takes all four, logit_adjustment the prior "
+        "strength, ghm_c the momentum.",
+        min=0.0,
+        show_default=False,
+        rich_help_panel=BALANCE,
+    ),
+]
+PriorStrength = Annotated[
+    float | None,
+    typer.Option(
+        help="Scale of the class margin.", min=0.0, show_default=False, rich_help_panel=BALANCE
+    ),
+]
+MaxWeight = Annotated[
+    float | None,
+    typer.Option(
+        help="Cap of the weights by density.", min=1.0, show_default=False, rich_help_panel=BALANCE
+    ),
+]
+Momentum = Annotated[
+    float | None,
+    typer.Option(
+        help="Momentum of the running histogram, below 1.",
+        min=0.0,
+        show_default=False,
+        rich_help_panel=BALANCE,
     ),
 ]
 Augmentation = Annotated[

@@ -143,13 +143,20 @@ def test_train_evaluate_compare(data, tmp_path):
 def test_compare_trains_what_it_is_to_compare(data, tmp_path):
     command = (
         "compare", "--data", data, "--loss", "focal", "--loss", "ghm_c", "--epochs", 1,
-        "--batch-size", 128, "--verbose", 0, "--output", tmp_path / "out",
+        "--momentum", 0.5, "--batch-size", 128, "--verbose", 0, "--output", tmp_path / "out",
     )  # fmt: skip
     result = invoke(*command)
     assert result.exit_code == 0, result.output
     assert "focal" in result.output
-    config = json.loads((tmp_path / "out" / "ghm_c" / "run" / "config.json").read_text())
-    assert config["batch_size"] == 128
+    configs = {
+        loss: json.loads((tmp_path / "out" / loss / "run" / "config.json").read_text())
+        for loss in ("focal", "ghm_c")
+    }
+    assert configs["ghm_c"]["batch_size"] == 128
+    assert {loss: config["momentum"] for loss, config in configs.items()} == {
+        "focal": None,
+        "ghm_c": 0.5,
+    }
     # Once more: nothing is trained again.
     result = invoke(*command)
     assert result.exit_code == 0, result.output
@@ -160,6 +167,7 @@ def test_compare_trains_what_it_is_to_compare(data, tmp_path):
     [
         (["train", "--data", "nowhere", "--output", "x"], "gb-keras prepare"),
         (["train", "--data", "nowhere", "--output", "x", "--loss", "focl"], "mean 'focal'"),
+        (["train", "--data", "d", "--output", "x", "--momentum", "1"], "`momentum` in [0, 1)"),
         (["train", "--data", "nowhere", "--output", "x", "--verbose", "loud"], "verbose"),
         (["prepare", "--data", "digit", "--output", "x"], "digits"),
         (["prepare", "--data", "digits", "--beam-option", "x=1", "--output", "x"], "Apache Beam"),
@@ -169,8 +177,10 @@ def test_compare_trains_what_it_is_to_compare(data, tmp_path):
         (["compare", "a", "--data", "d", "--loss", "focal", "--output", "x"], "do not go with"),
         (["compare", "--data", "d", "--baseline", "focal", "--output", "x"], "--baseline"),
         (["compare", "--data", "nowhere", "--output", "x"], "at least one loss"),
+        (["compare", "--data", "d", "--loss", "focal", "--momentum", "0.9", "--output", "x"],
+         "loss that takes momentum, one of gradient_balanced, ghm_c"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_one_line_on_stderr(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)

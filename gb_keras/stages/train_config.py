@@ -13,12 +13,12 @@ from gb_keras import backbones
 from gb_keras.data import augmentation as augmentations
 from gb_keras.data import manifest as manifests
 from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods, optimizers
+from gb_keras.stages import balance_options, methods, multi_label_methods, optimizers
 from gb_keras.stages.files import read_json, require_empty
 
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 # Where a run lies and what it prints has no influence on its result.
-_NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
+NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
 _MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
@@ -36,6 +36,7 @@ def check(arguments: Mapping[str, Any]) -> None:
     # Which of them the data takes is seen when it is read.
     known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
     require_name("loss", arguments["loss"], known)
+    balance_options.check(arguments["loss"], arguments)
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
@@ -109,7 +110,7 @@ def config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
         size = [image_size, image_size]
     elif None in size:
         size = [backbones.get(arguments["backbone"]).default_size] * 2
-    options = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
+    options = {name: value for name, value in arguments.items() if name not in NOT_IN_CONFIG}
     return {
         "format": 1,
         **as_written(options),
