@@ -224,12 +224,14 @@ def describe(
     "gb-keras train --data photos-224 --output runs/vgg --backbone vgg16 --weights imagenet "
     "--freeze-epochs 2 --dtype-policy mixed_float16\n\n"
     "gb-keras train --data photos-2 --output runs/more-classes --backbone runs/vgg\n\n"
-    "gb-keras train --data digits-lt --output runs/balanced --epochs 30 --resume"
+    "gb-keras train --data digits-lt --output runs/balanced --epochs 30 --resume\n\n"
+    "gb-keras train --config runs/balanced/config.json --seed 1 --output runs/another-seed"
 )
 def train(
     context: typer.Context,
     data: options.Data,
     output: options.Output,
+    config: options.Config = None,
     backbone: options.Backbone = "small_cnn",
     weights: options.Weights = None,
     freeze_epochs: options.FreezeEpochs = 0,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from gb_keras.cli_config import take_config
+
 DATA = "Data"
 METHOD = "Method"
 BALANCE = "Balance"
@@ -15,6 +17,17 @@ Output = Annotated[
     Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
 ]
 Run = Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="JSON file of options, such as `search` leaves, or a run's config.json. What the "
+        "command line says wins.",
+        callback=take_config,
+        is_eager=True,
+        show_default=False,
+    ),
+]
 Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `prepare`.")]
 Backbone = Annotated[
     str,

@@ -62,9 +62,9 @@ SHORT = {
     ],
 )
 def test_options_are_those_of_the_stage(command, stage):
-    assert options(command) == {
-        SHORT.get(name, name): default for name, default in options(stage).items()
-    }
+    given = options(command)
+    given.pop("config", None)  # A file of the others.
+    assert given == {SHORT.get(name, name): default for name, default in options(stage).items()}
 
 
 def test_options_of_compare_are_those_of_its_two_stages():
@@ -118,18 +118,22 @@ def test_version_and_no_arguments():
 
 
 def test_train_evaluate_compare(data, tmp_path):
-    for loss in ("cross_entropy", "gradient_balanced"):
+    # The second run is the first one, with another loss.
+    repeated = ("--config", tmp_path / "runs" / "cross_entropy" / "config.json")
+    for loss, given in (
+        ("cross_entropy", ("--data", data, "--epochs", 1, "--log-dir", tmp_path / "logs")),
+        ("gradient_balanced", repeated),
+    ):
         run, evaluation = tmp_path / "runs" / loss, tmp_path / "evaluations" / loss
-        result = invoke(
-            "train", "--data", data, "--output", run, "--loss", loss, "--epochs", 1,
-            "--log-dir", tmp_path / "logs" / loss, "--verbose", 0,
-        )  # fmt: skip
+        result = invoke("train", "--output", run, "--loss", loss, *given, "--verbose", 0)
         assert result.exit_code == 0, result.output
-        assert (tmp_path / "logs" / loss / "train").is_dir()
+        assert json.loads((run / "config.json").read_text())["epochs"] == 1
+        assert (run / "logs").exists() == (given is repeated)
         result = invoke("evaluate", "--run", run, "--data", data, "--output", evaluation)
         assert result.exit_code == 0, result.output
         metrics = json.loads((evaluation / "metrics.json").read_text())["metrics"]
         assert f"balanced_accuracy           {metrics['balanced_accuracy']:.4f}" in result.output
+    assert (tmp_path / "logs" / "train").is_dir()
     result = invoke(
         "compare", *sorted((tmp_path / "evaluations").iterdir()),
         "--output", tmp_path / "comparison", "--baseline", "cross_entropy",

@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from typer.core import TyperCommand
 
+from gb_keras import cli_config
 from gb_keras.stages import train_config
 
 
@@ -25,7 +27,8 @@ class TrainCommand:
 def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) -> TrainCommand:
     """Parse the arguments of `gb-keras train` and see what can be seen without the data.
 
-    `--resume` is added: a job that was interrupted is started again with the same command.
+    `--resume` is added: a job that was interrupted is started again with the same command. A file
+    of options (`--config`) is read here, and what it says is added, too.
 
     Args:
         command: The command `gb-keras train`.
@@ -41,7 +44,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
         ValueError: A name is none of the known ones, a number out of its range, or the run would be
             lost with its node.
     """
-    given = command.make_context("gb-keras train", list(arguments)).params
+    context: Any = command.make_context("gb-keras train", list(arguments))
+    given = context.params
     options = {**given, "verbose": 0}
     # A path is one in the cluster, which cannot be looked at from here.
     if "/" in given["backbone"] or given["backbone"].endswith(".keras"):
@@ -57,7 +61,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
             f"--output {PurePosixPath(mount) / output.name}."
         )
     resume = () if given["resume"] else ("--resume",)
-    return TrainCommand((*arguments, *resume), str(output))
+    read = cli_config.arguments(context)
+    return TrainCommand((*_without("--config", arguments), *read, *resume), str(output))
 
 
 def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
@@ -74,11 +79,16 @@ def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
         >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a"), "b")
         ('--data', 'd', '--output', 'b')
     """
+    return (*_without("--output", command.arguments), "--output", output)
+
+
+def _without(option: str, arguments: Sequence[str]) -> list[str]:
+    """A command line without an option and its value."""
     kept: list[str] = []
-    given = iter(command.arguments)
+    given = iter(arguments)
     for argument in given:
-        if argument == "--output":
+        if argument == option:
             next(given)
-        elif not argument.startswith("--output="):
+        elif not argument.startswith(f"{option}="):
             kept.append(argument)
-    return (*kept, "--output", output)
+    return kept
