@@ -13,6 +13,7 @@ import typer
 
 from gb_keras import cli_options as options
 from gb_keras.cli_errors import readable_errors
+from gb_keras.cli_search import search
 from gb_keras.cluster import command as cluster
 
 app = typer.Typer(
@@ -308,7 +309,7 @@ def train(
             checkpoint_steps=checkpoint_steps,
             resume=resume,
             log_dir=log_dir,
-            verbose=_verbose(verbose),
+            verbose=options.verbose_level(verbose),
         )
 
 
@@ -446,7 +447,7 @@ def compare(
                 jit_compile=jit_compile,
                 seed=seed,
                 checkpoint_steps=checkpoint_steps,
-                verbose=_verbose(verbose),
+                verbose=options.verbose_level(verbose),
             )
             folder = output / "comparison"
         from gb_keras.stages.report_comparison import markdown
@@ -455,6 +456,12 @@ def compare(
         typer.echo(f"Report: {folder / 'comparison.html'}")
 
 
+app.command(
+    epilog="Examples:\n\n"
+    "gb-keras search --trials 40 --jobs 2 -- --data digits-lt --output runs/search --epochs 30\n\n"
+    "gb-keras search --search learning-rate=log:1e-4..1e-2 --search loss=focal,gradient_balanced "
+    "-- --data digits-lt --output runs/two-losses --epochs 30"
+)(search)
 app.command(epilog="Example:\n\ngb-keras export --run runs/balanced --output serving/balanced")(
     cluster.export
 )
@@ -484,10 +491,6 @@ def _check_compare(context: typer.Context) -> None:
             "Expected evaluations to compare, or --data and --loss to train first. "
             f"Received: {names}; {why}."
         )
-
-
-def _verbose(verbose: str) -> str | int:
-    return int(verbose) if verbose.isdigit() else verbose
 
 
 def _print_table(title: str, rows: Mapping[str, Any]) -> None:

@@ -10,8 +10,8 @@ from gb_keras.names import require_name
 
 # A run's configuration says where the run was logged; another run is not logged there.
 _NOT_REPEATED = ("log_dir",)
-# Of usage errors; a class of Typer or of Click.
-_OF_TYPER: tuple[type[BaseException], ...] = (typer.BadParameter.__mro__[1],)
+# Usage errors are of a class of Typer or of Click.
+_WRONG: tuple[type[BaseException], ...] = (ValueError, typer.BadParameter.__mro__[1])
 
 
 def take_config(context: typer.Context, config: Path | None) -> Path | None:
@@ -41,7 +41,7 @@ def take_config(context: typer.Context, config: Path | None) -> Path | None:
             try:
                 require_name("an option", name, known)
                 _check(context, options[name], value)
-            except (ValueError, *_OF_TYPER) as error:
+            except _WRONG as error:
                 raise typer.BadParameter(f"{config}: {name}: {error}") from None
         context.default_map = {name: each for name, each in content.items() if each is not None}
     return config

@@ -166,6 +166,17 @@ Verbose = Annotated[
         rich_help_panel=RUNTIME,
     ),
 ]
+SearchSpace = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--search",
+        metavar="OPTION=VALUES",
+        help="Repeatable: an option of `gb-keras train` and what to try, as LEAST..GREATEST (whole "
+        "numbers where both are), log:LEAST..GREATEST or A,B,C. Default: the options of balancing "
+        "and the learning rate, and on one machine also the loss.",
+        show_default=False,
+    ),
+]
 LOSSES = (
     "cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal, "
     "class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, "
@@ -173,3 +184,12 @@ LOSSES = (
     "class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or "
     "gradient_balanced"
 )
+
+
+def verbose_level(verbose: str) -> str | int:
+    """What the option `--verbose` is to `train`.
+
+    Args:
+        verbose: The text of the option.
+    """
+    return int(verbose) if verbose.isdigit() else verbose

@@ -64,7 +64,9 @@ SHORT = {
 def test_options_are_those_of_the_stage(command, stage):
     given = options(command)
     given.pop("config", None)  # A file of the others.
-    assert given == {SHORT.get(name, name): default for name, default in options(stage).items()}
+    of_stage = options(stage)
+    of_stage.pop("callbacks", None)  # For programs.
+    assert given == {SHORT.get(name, name): default for name, default in of_stage.items()}
 
 
 def test_options_of_compare_are_those_of_its_two_stages():
@@ -72,7 +74,8 @@ def test_options_of_compare_are_those_of_its_two_stages():
         name: default
         for name, default in options(train).items()
         # Chosen by compare_losses itself, for each of its runs.
-        if name not in ("data_dir", "output_dir", "loss", "resume", "log_dir", "strategy")
+        if name
+        not in ("data_dir", "output_dir", "loss", "resume", "log_dir", "strategy", "callbacks")
     }
     of_comparing = {"baseline": options(compare)["baseline"]}
     own = {"output", "evaluations", "data", "loss"}

@@ -1,7 +1,7 @@
 """The command line of a training, checked before a cluster spends its time on it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,10 +18,12 @@ class TrainCommand:
     Attributes:
         arguments: What follows `gb-keras train` in the cluster.
         output: Folder of the run there.
+        options: Options of `train` that are named, by name.
     """
 
     arguments: tuple[str, ...]
     output: str
+    options: Mapping[str, Any]
 
 
 def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) -> TrainCommand:
@@ -62,7 +64,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
         )
     resume = () if given["resume"] else ("--resume",)
     read = cli_config.arguments(context)
-    return TrainCommand((*_without("--config", arguments), *read, *resume), str(output))
+    written = (*_without("--config", arguments), *read, *resume)
+    return TrainCommand(written, str(output), cli_config.named(context))
 
 
 def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
@@ -76,7 +79,7 @@ def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
         What follows `gb-keras train`.
 
     Example:
-        >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a"), "b")
+        >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a", {}), "b")
         ('--data', 'd', '--output', 'b')
     """
     return (*_without("--output", command.arguments), "--output", output)

@@ -1,7 +1,7 @@
 """The options of balancing, by the names that `GradientBalancedLoss` has, and who takes which."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gb_keras import baselines
@@ -69,6 +69,35 @@ def without_others(options: Mapping[str, Any], loss: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in others}
 
 
+def takers(name: str, losses: Sequence[str]) -> list[str]:
+    """The methods among several that take an option.
+
+    Args:
+        name: One of `NAMES`.
+        losses: Names of methods, at least one.
+
+    Raises:
+        ValueError: None of them does.
+
+    Example:
+        >>> takers("prior_strength", ["focal", "logit_adjustment"])
+        ['logit_adjustment']
+        >>> takers("momentum", ["focal"])
+        Traceback (most recent call last):
+        ...
+        ValueError: Expected a loss that takes momentum, one of gradient_balanced, ghm_c. Received:
+        focal. Leave out momentum, or choose another loss.
+    """
+    found = [loss for loss in losses if name in defaults(loss)]
+    if not found:
+        able = [loss for loss, names in _OF_LOSS.items() if name in names]
+        raise ValueError(
+            f"Expected a loss that takes {name}, one of {', '.join(able)}. Received: "
+            f"{', '.join(losses)}. Leave out {name}, or choose another loss."
+        )
+    return found
+
+
 def check(loss: str, options: Mapping[str, Any]) -> None:
     """Refuse options of balancing that a method does not take, or that are out of range.
 
@@ -78,20 +107,8 @@ def check(loss: str, options: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: There is one.
-
-    Example:
-        >>> check("focal", {"momentum": 0.9})
-        Traceback (most recent call last):
-        ...
-        ValueError: Expected a loss that takes momentum, one of gradient_balanced, ghm_c. Received:
-        loss='focal', momentum=0.9. ...
     """
     wanted = given(options)
-    for name, value in wanted.items():
-        if name not in defaults(loss):
-            able = [each for each, names in _OF_LOSS.items() if name in names]
-            raise ValueError(
-                f"Expected a loss that takes {name}, one of {', '.join(able)}. Received: "
-                f"loss={loss!r}, {name}={value!r}. Leave out {name}, or choose another loss."
-            )
+    for name in wanted:
+        takers(name, [loss])
     GradientBalancedLoss(**wanted)  # Refuses what is out of range.

@@ -113,9 +113,8 @@ def compare_losses(
 
     if not losses or len(set(losses)) < len(losses):
         raise ValueError(f"Expected at least one loss, each once. Received: losses={losses!r}.")
-    for name, value in balance_options.given(train_options).items():
-        if not any(name in balance_options.defaults(loss) for loss in losses):
-            balance_options.check(losses[0], {name: value})
+    for name in balance_options.given(train_options):
+        balance_options.takers(name, losses)
     output_dir = Path(output_dir)
     for loss in losses:
         options = {**balance_options.without_others(train_options, loss), "loss": loss}

@@ -100,6 +100,11 @@ def method(
     return dataclasses.replace(chosen, loss=_SOFT_LABEL_LOSSES[name](class_counts, **balance))
 
 
+def soft_label_names() -> list[str]:
+    """Names of the methods that take shares of classes as labels."""
+    return list(_SOFT_LABEL_LOSSES)
+
+
 def require_soft_labels(name: str) -> None:
     """Refuse a method that does not take shares of classes as labels.
 

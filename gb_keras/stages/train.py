@@ -64,6 +64,7 @@ def train(
     resume: bool = False,
     log_dir: str | os.PathLike | None = None,
     verbose: str | int = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
     """Train a classifier and leave it with its history in a folder.
 
@@ -122,6 +123,7 @@ def train(
         log_dir: Folder for TensorBoard logs. Defaults to `logs` in `output_dir`.
         verbose: 0 silent, 1 progress bar, 2 a line for each epoch; `"auto"` is 1 in a terminal
             and 2 elsewhere.
+        callbacks: More callbacks, called after the state of an epoch is saved.
 
     Returns:
         `{"run_dir", "epochs", "resumed_at_epoch", "seconds", "best_epoch", "final": {metric:
@@ -212,6 +214,7 @@ def train(
                 *workers.of_chief(devices, keras.callbacks.TensorBoard(logs, write_graph=False)),
                 *observers,
                 checkpoint,
+                *callbacks,
             ],
         )
 

@@ -18,7 +18,7 @@ from gb_keras.stages.files import read_json, require_empty
 
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 # Where a run lies and what it prints has no influence on its result.
-NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
+NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose", "callbacks")
 _MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
@@ -162,7 +162,23 @@ def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
             f"Expected a new folder. Received: {str(run_dir)!r}, which holds an unfinished run. "
             "Go on with it by resume=True (--resume), or name another folder."
         )
-    stored = read_json(config_file)
+    require_same("unfinished run", run_dir, read_json(config_file), config)
+
+
+def require_same(
+    what: str, folder: Path, stored: Mapping[str, Any], config: Mapping[str, Any]
+) -> None:
+    """See that what is to go on is what was started.
+
+    Args:
+        what: What it is, in words.
+        folder: Where it is.
+        stored: What determined it when it was started.
+        config: What determines it now, see `config`.
+
+    Raises:
+        ValueError: They differ in what makes a difference.
+    """
     differences = [
         f"{name}={_short(config.get(name))}, was {_short(stored.get(name))}"
         for name in {**stored, **config}
@@ -170,9 +186,9 @@ def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
     ]
     if differences:
         raise ValueError(
-            f"Expected the options that the unfinished run in {str(run_dir)!r} was started with. "
-            f"Received: {'; '.join(differences)}. Resume with the same options and data, or start "
-            "a run in another folder."
+            f"Expected the options that the {what} in {str(folder)!r} was started with. Received: "
+            f"{'; '.join(differences)}. Resume with the same options and data, or name another "
+            "folder."
         )
 
 

@@ -42,8 +42,10 @@ STAGES = {
     evaluate_model: evaluate,
     compare_models: compare,
 }
-# Arguments of the stages that are artifacts here. A task always resumes, if there is what.
-ARTIFACTS = {"data_dir", "run_dir", "evaluation_dirs", "output_dir", "log_dir", "resume"}
+# Arguments of the stages that are artifacts here, or for programs. A task always resumes, if there
+# is what.
+ARTIFACTS = {"data_dir", "run_dir", "evaluation_dirs", "output_dir", "log_dir"}
+ARTIFACTS |= {"resume", "callbacks"}
 # What KFP's local runner, which fails on None, and its parameters, which have one type, ask for.
 DEFAULTS = {
     "image_size": {None: 0},
