@@ -13,6 +13,7 @@ import typer
 
 from gb_keras import cli_options as options
 from gb_keras.cli_errors import readable_errors
+from gb_keras.cli_search import search
 from gb_keras.cluster import command as cluster
 
 app = typer.Typer(
@@ -224,18 +225,24 @@ def describe(
     "gb-keras train --data photos-224 --output runs/vgg --backbone vgg16 --weights imagenet "
     "--freeze-epochs 2 --dtype-policy mixed_float16\n\n"
     "gb-keras train --data photos-2 --output runs/more-classes --backbone runs/vgg\n\n"
-    "gb-keras train --data digits-lt --output runs/balanced --epochs 30 --resume"
+    "gb-keras train --data digits-lt --output runs/balanced --epochs 30 --resume\n\n"
+    "gb-keras train --config runs/balanced/config.json --seed 1 --output runs/another-seed"
 )
 def train(
     context: typer.Context,
     data: options.Data,
     output: options.Output,
+    config: options.Config = None,
     backbone: options.Backbone = "small_cnn",
     weights: options.Weights = None,
     freeze_epochs: options.FreezeEpochs = 0,
     loss: Annotated[
         str, typer.Option(help=f"Method: {options.LOSSES}.", rich_help_panel=options.METHOD)
     ] = "gradient_balanced",
+    density_exponent: options.DensityExponent = None,
+    prior_strength: options.PriorStrength = None,
+    max_weight: options.MaxWeight = None,
+    momentum: options.Momentum = None,
     epochs: options.Epochs = 20,
     batch_size: options.BatchSize = 64,
     optimizer: options.Optimizer = "adam",
@@ -284,6 +291,10 @@ def train(
             weights=weights,
             freeze_epochs=freeze_epochs,
             loss=loss,
+            density_exponent=density_exponent,
+            prior_strength=prior_strength,
+            max_weight=max_weight,
+            momentum=momentum,
             epochs=epochs,
             batch_size=batch_size,
             optimizer=optimizer,
@@ -298,7 +309,7 @@ def train(
             checkpoint_steps=checkpoint_steps,
             resume=resume,
             log_dir=log_dir,
-            verbose=_verbose(verbose),
+            verbose=options.verbose_level(verbose),
         )
 
 
@@ -383,6 +394,10 @@ def compare(
     backbone: options.Backbone = "small_cnn",
     weights: options.Weights = None,
     freeze_epochs: options.FreezeEpochs = 0,
+    density_exponent: options.DensityExponent = None,
+    prior_strength: options.PriorStrength = None,
+    max_weight: options.MaxWeight = None,
+    momentum: options.Momentum = None,
     epochs: options.Epochs = 20,
     batch_size: options.BatchSize = 64,
     optimizer: options.Optimizer = "adam",
@@ -417,6 +432,10 @@ def compare(
                 backbone=backbone,
                 weights=weights,
                 freeze_epochs=freeze_epochs,
+                density_exponent=density_exponent,
+                prior_strength=prior_strength,
+                max_weight=max_weight,
+                momentum=momentum,
                 epochs=epochs,
                 batch_size=batch_size,
                 optimizer=optimizer,
@@ -428,7 +447,7 @@ def compare(
                 jit_compile=jit_compile,
                 seed=seed,
                 checkpoint_steps=checkpoint_steps,
-                verbose=_verbose(verbose),
+                verbose=options.verbose_level(verbose),
             )
             folder = output / "comparison"
         from gb_keras.stages.report_comparison import markdown
@@ -437,6 +456,12 @@ def compare(
         typer.echo(f"Report: {folder / 'comparison.html'}")
 
 
+app.command(
+    epilog="Examples:\n\n"
+    "gb-keras search --trials 40 --jobs 2 -- --data digits-lt --output runs/search --epochs 30\n\n"
+    "gb-keras search --search learning-rate=log:1e-4..1e-2 --search loss=focal,gradient_balanced "
+    "-- --data digits-lt --output runs/two-losses --epochs 30"
+)(search)
 app.command(epilog="Example:\n\ngb-keras export --run runs/balanced --output serving/balanced")(
     cluster.export
 )
@@ -466,10 +491,6 @@ def _check_compare(context: typer.Context) -> None:
             "Expected evaluations to compare, or --data and --loss to train first. "
             f"Received: {names}; {why}."
         )
-
-
-def _verbose(verbose: str) -> str | int:
-    return int(verbose) if verbose.isdigit() else verbose
 
 
 def _print_table(title: str, rows: Mapping[str, Any]) -> None:

@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+from gb_keras.cli_config import take_config
+
 DATA = "Data"
 METHOD = "Method"
+BALANCE = "Balance"
 OPTIMIZATION = "Optimization"
 RUNTIME = "Running"
 
@@ -14,6 +17,17 @@ Output = Annotated[
     Path, typer.Option("--output", help="New folder for the result. Never overwritten.")
 ]
 Run = Annotated[Path, typer.Option("--run", help="Run folder, made by `train`.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="JSON file of options, such as `search` leaves, or a run's config.json. What the "
+        "command line says wins.",
+        callback=take_config,
+        is_eager=True,
+        show_default=False,
+    ),
+]
 Data = Annotated[Path, typer.Option("--data", help="Data set folder, made by `prepare`.")]
 Backbone = Annotated[
     str,
@@ -80,6 +94,38 @@ TrainImageSize = Annotated[
         rich_help_panel=METHOD,
     ),
 ]
+DensityExponent = Annotated[
+    float | None,
+    typer.Option(
+        help="How far a crowd of equally hard samples is weighted down. Default, here and for the "
+        "next three: the loss's own. gradient_balanced takes all four, logit_adjustment the prior "
+        "strength, ghm_c the momentum.",
+        min=0.0,
+        show_default=False,
+        rich_help_panel=BALANCE,
+    ),
+]
+PriorStrength = Annotated[
+    float | None,
+    typer.Option(
+        help="Scale of the class margin.", min=0.0, show_default=False, rich_help_panel=BALANCE
+    ),
+]
+MaxWeight = Annotated[
+    float | None,
+    typer.Option(
+        help="Cap of the weights by density.", min=1.0, show_default=False, rich_help_panel=BALANCE
+    ),
+]
+Momentum = Annotated[
+    float | None,
+    typer.Option(
+        help="Momentum of the running histogram, below 1.",
+        min=0.0,
+        show_default=False,
+        rich_help_panel=BALANCE,
+    ),
+]
 Augmentation = Annotated[
     list[str] | None,
     typer.Option(
@@ -120,6 +166,17 @@ Verbose = Annotated[
         rich_help_panel=RUNTIME,
     ),
 ]
+SearchSpace = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--search",
+        metavar="OPTION=VALUES",
+        help="Repeatable: an option of `gb-keras train` and what to try, as LEAST..GREATEST (whole "
+        "numbers where both are), log:LEAST..GREATEST or A,B,C. Default: the options of balancing "
+        "and the learning rate, and on one machine also the loss.",
+        show_default=False,
+    ),
+]
 LOSSES = (
     "cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy, focal, "
     "class_balanced, square_root_resampling, logit_adjustment, ldam_drw, equalization_v2, seesaw, "
@@ -127,3 +184,12 @@ LOSSES = (
     "class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or "
     "gradient_balanced"
 )
+
+
+def verbose_level(verbose: str) -> str | int:
+    """What the option `--verbose` is to `train`.
+
+    Args:
+        verbose: The text of the option.
+    """
+    return int(verbose) if verbose.isdigit() else verbose

@@ -62,9 +62,11 @@ SHORT = {
     ],
 )
 def test_options_are_those_of_the_stage(command, stage):
-    assert options(command) == {
-        SHORT.get(name, name): default for name, default in options(stage).items()
-    }
+    given = options(command)
+    given.pop("config", None)  # A file of the others.
+    of_stage = options(stage)
+    of_stage.pop("callbacks", None)  # For programs.
+    assert given == {SHORT.get(name, name): default for name, default in of_stage.items()}
 
 
 def test_options_of_compare_are_those_of_its_two_stages():
@@ -72,7 +74,8 @@ def test_options_of_compare_are_those_of_its_two_stages():
         name: default
         for name, default in options(train).items()
         # Chosen by compare_losses itself, for each of its runs.
-        if name not in ("data_dir", "output_dir", "loss", "resume", "log_dir", "strategy")
+        if name
+        not in ("data_dir", "output_dir", "loss", "resume", "log_dir", "strategy", "callbacks")
     }
     of_comparing = {"baseline": options(compare)["baseline"]}
     own = {"output", "evaluations", "data", "loss"}
@@ -118,18 +121,22 @@ def test_version_and_no_arguments():
 
 
 def test_train_evaluate_compare(data, tmp_path):
-    for loss in ("cross_entropy", "gradient_balanced"):
+    # The second run is the first one, with another loss.
+    repeated = ("--config", tmp_path / "runs" / "cross_entropy" / "config.json")
+    for loss, given in (
+        ("cross_entropy", ("--data", data, "--epochs", 1, "--log-dir", tmp_path / "logs")),
+        ("gradient_balanced", repeated),
+    ):
         run, evaluation = tmp_path / "runs" / loss, tmp_path / "evaluations" / loss
-        result = invoke(
-            "train", "--data", data, "--output", run, "--loss", loss, "--epochs", 1,
-            "--log-dir", tmp_path / "logs" / loss, "--verbose", 0,
-        )  # fmt: skip
+        result = invoke("train", "--output", run, "--loss", loss, *given, "--verbose", 0)
         assert result.exit_code == 0, result.output
-        assert (tmp_path / "logs" / loss / "train").is_dir()
+        assert json.loads((run / "config.json").read_text())["epochs"] == 1
+        assert (run / "logs").exists() == (given is repeated)
         result = invoke("evaluate", "--run", run, "--data", data, "--output", evaluation)
         assert result.exit_code == 0, result.output
         metrics = json.loads((evaluation / "metrics.json").read_text())["metrics"]
         assert f"balanced_accuracy           {metrics['balanced_accuracy']:.4f}" in result.output
+    assert (tmp_path / "logs" / "train").is_dir()
     result = invoke(
         "compare", *sorted((tmp_path / "evaluations").iterdir()),
         "--output", tmp_path / "comparison", "--baseline", "cross_entropy",
@@ -143,13 +150,20 @@ def test_train_evaluate_compare(data, tmp_path):
 def test_compare_trains_what_it_is_to_compare(data, tmp_path):
     command = (
         "compare", "--data", data, "--loss", "focal", "--loss", "ghm_c", "--epochs", 1,
-        "--batch-size", 128, "--verbose", 0, "--output", tmp_path / "out",
+        "--momentum", 0.5, "--batch-size", 128, "--verbose", 0, "--output", tmp_path / "out",
     )  # fmt: skip
     result = invoke(*command)
     assert result.exit_code == 0, result.output
     assert "focal" in result.output
-    config = json.loads((tmp_path / "out" / "ghm_c" / "run" / "config.json").read_text())
-    assert config["batch_size"] == 128
+    configs = {
+        loss: json.loads((tmp_path / "out" / loss / "run" / "config.json").read_text())
+        for loss in ("focal", "ghm_c")
+    }
+    assert configs["ghm_c"]["batch_size"] == 128
+    assert {loss: config["momentum"] for loss, config in configs.items()} == {
+        "focal": None,
+        "ghm_c": 0.5,
+    }
     # Once more: nothing is trained again.
     result = invoke(*command)
     assert result.exit_code == 0, result.output
@@ -160,6 +174,7 @@ def test_compare_trains_what_it_is_to_compare(data, tmp_path):
     [
         (["train", "--data", "nowhere", "--output", "x"], "gb-keras prepare"),
         (["train", "--data", "nowhere", "--output", "x", "--loss", "focl"], "mean 'focal'"),
+        (["train", "--data", "d", "--output", "x", "--momentum", "1"], "`momentum` in [0, 1)"),
         (["train", "--data", "nowhere", "--output", "x", "--verbose", "loud"], "verbose"),
         (["prepare", "--data", "digit", "--output", "x"], "digits"),
         (["prepare", "--data", "digits", "--beam-option", "x=1", "--output", "x"], "Apache Beam"),
@@ -169,8 +184,10 @@ def test_compare_trains_what_it_is_to_compare(data, tmp_path):
         (["compare", "a", "--data", "d", "--loss", "focal", "--output", "x"], "do not go with"),
         (["compare", "--data", "d", "--baseline", "focal", "--output", "x"], "--baseline"),
         (["compare", "--data", "nowhere", "--output", "x"], "at least one loss"),
+        (["compare", "--data", "d", "--loss", "focal", "--momentum", "0.9", "--output", "x"],
+         "loss that takes momentum, one of gradient_balanced, ghm_c"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_one_line_on_stderr(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)

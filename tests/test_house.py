@@ -41,8 +41,10 @@ FLOORS = (
     ("callbacks",),
     ("data",),
     ("stages",),
-    ("cli_errors", "cli_options"),
+    ("cli_errors", "cli_config"),
+    ("cli_options",),
     ("cluster",),
+    ("cli_search",),
     ("cli",),
     ("__main__",),
 )
@@ -152,7 +154,8 @@ PUBLIC = [
     and (inspect.isclass(value) or inspect.isfunction(value))
     and value.__module__ == module
     and module.count(".") == 1
-    and module != "gb_keras.cli"  # Typer holds the help of its parameters.
+    # Typer holds the help of their parameters.
+    and module not in ("gb_keras.cli", "gb_keras.cli_search")
 ]
 
 

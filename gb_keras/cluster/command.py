@@ -11,7 +11,7 @@ import typer
 from gb_keras import cli_options as options
 from gb_keras.cluster import command_parts as parts
 from gb_keras.cluster.errors import ClusterError
-from gb_keras.cluster.tune_command import tune
+from gb_keras.cluster.search_command import search
 
 if TYPE_CHECKING:
     from gb_keras.cluster.client import Cluster
@@ -186,12 +186,12 @@ def submit_serve(
 
 
 submit.command(
-    "tune",
+    "search",
     epilog="Example:\n\n"
-    "gb-keras submit tune --image registry.example/gb-keras:0.1.0 --claim training "
+    "gb-keras submit search --image registry.example/gb-keras:0.1.0 --claim training "
     "--search learning-rate=log:1e-4..1e-1 --search loss=focal,gradient_balanced --trials 12 "
-    "-- --data /workspace/digits-lt --output /workspace/runs/tuning --epochs 30",
-)(tune)
+    "-- --data /workspace/digits-lt --output /workspace/runs/search --epochs 30",
+)(search)
 
 
 def export(

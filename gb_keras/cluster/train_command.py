@@ -1,11 +1,13 @@
 """The command line of a training, checked before a cluster spends its time on it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from typer.core import TyperCommand
 
+from gb_keras import cli_config
 from gb_keras.stages import train_config
 
 
@@ -16,16 +18,19 @@ class TrainCommand:
     Attributes:
         arguments: What follows `gb-keras train` in the cluster.
         output: Folder of the run there.
+        options: Options of `train` that are named, by name.
     """
 
     arguments: tuple[str, ...]
     output: str
+    options: Mapping[str, Any]
 
 
 def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) -> TrainCommand:
     """Parse the arguments of `gb-keras train` and see what can be seen without the data.
 
-    `--resume` is added: a job that was interrupted is started again with the same command.
+    `--resume` is added: a job that was interrupted is started again with the same command. A file
+    of options (`--config`) is read here, and what it says is added, too.
 
     Args:
         command: The command `gb-keras train`.
@@ -41,7 +46,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
         ValueError: A name is none of the known ones, a number out of its range, or the run would be
             lost with its node.
     """
-    given = command.make_context("gb-keras train", list(arguments)).params
+    context: Any = command.make_context("gb-keras train", list(arguments))
+    given = context.params
     options = {**given, "verbose": 0}
     # A path is one in the cluster, which cannot be looked at from here.
     if "/" in given["backbone"] or given["backbone"].endswith(".keras"):
@@ -57,7 +63,9 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
             f"--output {PurePosixPath(mount) / output.name}."
         )
     resume = () if given["resume"] else ("--resume",)
-    return TrainCommand((*arguments, *resume), str(output))
+    read = cli_config.arguments(context)
+    written = (*_without("--config", arguments), *read, *resume)
+    return TrainCommand(written, str(output), cli_config.named(context))
 
 
 def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
@@ -71,14 +79,19 @@ def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
         What follows `gb-keras train`.
 
     Example:
-        >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a"), "b")
+        >>> with_output(TrainCommand(("--output=a", "--data", "d"), "a", {}), "b")
         ('--data', 'd', '--output', 'b')
     """
+    return (*_without("--output", command.arguments), "--output", output)
+
+
+def _without(option: str, arguments: Sequence[str]) -> list[str]:
+    """A command line without an option and its value."""
     kept: list[str] = []
-    given = iter(command.arguments)
+    given = iter(arguments)
     for argument in given:
-        if argument == "--output":
+        if argument == option:
             next(given)
-        elif not argument.startswith("--output="):
+        elif not argument.startswith(f"{option}="):
             kept.append(argument)
-    return (*kept, "--output", output)
+    return kept

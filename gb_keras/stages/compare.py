@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gb_keras.data.pipeline import read_manifest
-from gb_keras.stages import files, report_comparison
+from gb_keras.stages import balance_options, files, report_comparison
 from gb_keras.stages.evaluate import evaluate
 
 _RESULTS = ("comparison.json", "comparison.md", "comparison.html", "comparison.png")
@@ -98,23 +98,26 @@ def compare_losses(
         data_dir: Folder that `prepare` wrote.
         output_dir: Folder for `<loss>/run`, `<loss>/evaluation` and `comparison`.
         losses: Names of losses, as `train` knows them.
-        **train_options: Handed to `train`; where they name a `log_dir`, each loss gets its own
-            folder in it.
+        **train_options: Handed to `train`; options of balancing only to the losses that take
+            them. Where they name a `log_dir`, each loss gets its own folder in it.
 
     Returns:
         The result of `compare`.
 
     Raises:
-        ValueError: No loss or one twice, or a finished run in `output_dir` has other options.
+        ValueError: No loss or one twice, an option of balancing that none of them takes, or a
+            finished run in `output_dir` has other options.
     """
     # Only this function trains; comparing alone does not load what training needs.
     from gb_keras.stages.train import train
 
     if not losses or len(set(losses)) < len(losses):
         raise ValueError(f"Expected at least one loss, each once. Received: losses={losses!r}.")
+    for name in balance_options.given(train_options):
+        balance_options.takers(name, losses)
     output_dir = Path(output_dir)
     for loss in losses:
-        options = {**train_options, "loss": loss}
+        options = {**balance_options.without_others(train_options, loss), "loss": loss}
         if options.get("log_dir") is not None:
             options["log_dir"] = Path(options["log_dir"]) / loss
         _train_and_evaluate(train, data_dir, output_dir / loss, options)
@@ -268,15 +271,16 @@ def _check_finished_run(run: Path, data_dir: str | os.PathLike, options: dict[st
     config = files.read_json(run / "config.json")
     manifest = read_manifest(data_dir)
     # Only who trains loads what training needs.
-    from gb_keras.stages.train_config import as_written
+    from gb_keras.stages.train_config import NOT_IN_CONFIG, as_written
 
     wanted = {**as_written(options), "data": manifest["data"], "data_options": manifest["options"]}
     for name, value in wanted.items():
-        if name not in _NO_INFLUENCE and name in config and config[name] != value:
+        # What an older run does not name, it did not have.
+        if name not in (*_NO_INFLUENCE, *NOT_IN_CONFIG) and config.get(name) != value:
             raise ValueError(
                 f"Expected the finished run in {str(run)!r} to be one of the same options. "
                 f"Received: {name}={_short(value)}, but it was trained with "
-                f"{_short(config[name])}. Name another output folder."
+                f"{_short(config.get(name))}. Name another output folder."
             )
 
 

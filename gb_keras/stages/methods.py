@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,7 +55,11 @@ def names() -> list[str]:
 
 
 def method(
-    name: str, class_counts: Sequence[int], epochs: int, soft_labels: bool = False
+    name: str,
+    class_counts: Sequence[int],
+    epochs: int,
+    soft_labels: bool = False,
+    **balance: Any,
 ) -> Method:
     """The method of a name, made for a data set and a length of training.
 
@@ -72,7 +77,7 @@ def method(
     | `equalization_v2` | sigmoids, balanced by their gradients so far (Tan et al. 2021) |
     | `seesaw` | frequent classes press less on rare ones, p 0.8, q 2 (Wang et al. 2021) |
     | `ghm_c` | density of gradient norms fully inverted (Li et al. 2019) |
-    | `gradient_balanced` | this project's loss with its defaults |
+    | `gradient_balanced` | this project's loss |
 
     Balanced softmax (Ren et al. 2020) is `logit_adjustment`: with tau 1 they are the same loss.
 
@@ -81,16 +86,23 @@ def method(
         class_counts: Training samples of each class, `(num_classes,)`.
         epochs: Number of epochs of the whole training.
         soft_labels: Whether labels will be shares of classes, `(batch, num_classes)`.
+        **balance: Options of balancing instead of the method's own defaults, of those that it
+            takes, see `gb_keras.stages.balance_options.defaults`.
 
     Raises:
         ValueError: There is no method of this name, or none that takes soft labels.
     """
     require_name("loss", name, _METHODS)
-    chosen = _METHODS[name](class_counts, epochs)
+    chosen = _METHODS[name](class_counts, epochs, **balance)
     if not soft_labels:
         return chosen
     require_soft_labels(name)
-    return dataclasses.replace(chosen, loss=_SOFT_LABEL_LOSSES[name](class_counts))
+    return dataclasses.replace(chosen, loss=_SOFT_LABEL_LOSSES[name](class_counts, **balance))
+
+
+def soft_label_names() -> list[str]:
+    """Names of the methods that take shares of classes as labels."""
+    return list(_SOFT_LABEL_LOSSES)
 
 
 def require_soft_labels(name: str) -> None:
@@ -124,6 +136,12 @@ def _soft_cross_entropy_loss(class_counts: Sequence[int]) -> keras.losses.Loss:
     return keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
+def _logit_adjusted_loss(
+    class_counts: Sequence[int], prior_strength: float = 1.0
+) -> keras.losses.Loss:
+    return baselines.LogitAdjustedCrossentropy(class_counts, tau=prior_strength)
+
+
 def _cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(_cross_entropy_loss())
 
@@ -154,8 +172,8 @@ def _square_root_resampling(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(_cross_entropy_loss(), class_sampling=tuple((roots / roots.sum()).tolist()))
 
 
-def _logit_adjustment(class_counts: Sequence[int], epochs: int) -> Method:
-    return Method(baselines.LogitAdjustedCrossentropy(class_counts))
+def _logit_adjustment(class_counts: Sequence[int], epochs: int, **balance: Any) -> Method:
+    return Method(_logit_adjusted_loss(class_counts, **balance))
 
 
 def _ldam_drw(class_counts: Sequence[int], epochs: int) -> Method:
@@ -176,12 +194,12 @@ def _seesaw(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(baselines.SeesawLoss(len(class_counts)))
 
 
-def _ghm_c(class_counts: Sequence[int], epochs: int) -> Method:
-    return Method(baselines.ghm_c(), balanced=True)
+def _ghm_c(class_counts: Sequence[int], epochs: int, **balance: Any) -> Method:
+    return Method(baselines.ghm_c(**balance), balanced=True)
 
 
-def _gradient_balanced(class_counts: Sequence[int], epochs: int) -> Method:
-    return Method(GradientBalancedLoss(_cross_entropy_loss()), balanced=True)
+def _gradient_balanced(class_counts: Sequence[int], epochs: int, **balance: Any) -> Method:
+    return Method(GradientBalancedLoss(_cross_entropy_loss(), **balance), balanced=True)
 
 
 _METHODS = {
@@ -207,7 +225,11 @@ _SOFT_LABEL_LOSSES = {
     ),
     "class_balanced": _soft_cross_entropy_loss,
     "square_root_resampling": _soft_cross_entropy_loss,
-    "logit_adjustment": baselines.LogitAdjustedCrossentropy,
-    "ghm_c": lambda counts: baselines.ghm_c(loss=_soft_cross_entropy_loss(counts)),
-    "gradient_balanced": lambda counts: GradientBalancedLoss(_soft_cross_entropy_loss(counts)),
+    "logit_adjustment": _logit_adjusted_loss,
+    "ghm_c": lambda counts, **balance: baselines.ghm_c(
+        loss=_soft_cross_entropy_loss(counts), **balance
+    ),
+    "gradient_balanced": lambda counts, **balance: GradientBalancedLoss(
+        _soft_cross_entropy_loss(counts), **balance
+    ),
 }

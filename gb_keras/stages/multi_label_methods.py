@@ -1,5 +1,7 @@
 """Methods of multi-label training by name; a name is that of the same method for one label."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -23,7 +25,7 @@ def names() -> list[str]:
     return list(_METHODS)
 
 
-def method(name: str, entry_counts: np.ndarray) -> Method:
+def method(name: str, entry_counts: np.ndarray, **balance: Any) -> Method:
     """The method of a name, made for a data set.
 
     Losses are means over the labels that are known: where few are, they are not small.
@@ -38,18 +40,20 @@ def method(name: str, entry_counts: np.ndarray) -> Method:
     | `distribution_balanced` | DB loss with its values for COCO (Wu et al. 2020) |
     | `logit_adjustment` | binary cross-entropy with the log odds (Menon et al. 2021) |
     | `ghm_c` | density of gradient norms fully inverted (Li et al. 2019) |
-    | `gradient_balanced` | this project's loss with its defaults |
+    | `gradient_balanced` | this project's loss |
 
     Args:
         name: One of `names()`.
         entry_counts: Known training entries of each class, negatives and positives,
             `(2, num_classes)`.
+        **balance: Options of balancing instead of the method's own defaults, of those that it
+            takes, see `gb_keras.stages.balance_options.defaults`.
 
     Raises:
         ValueError: There is no method of this name.
     """
     require_name("loss", name, _METHODS)
-    return _METHODS[name](entry_counts)
+    return _METHODS[name](entry_counts, **balance)
 
 
 def _binary_cross_entropy() -> keras.losses.Loss:
@@ -91,11 +95,11 @@ def _distribution_balanced(entry_counts: np.ndarray) -> Method:
     return Method(losses.DistributionBalancedLoss(positives, int(num_images), reduction=_REDUCTION))
 
 
-def _logit_adjustment(entry_counts: np.ndarray) -> Method:
+def _logit_adjustment(entry_counts: np.ndarray, prior_strength: float = 1.0) -> Method:
     loss = GradientBalancedLoss(
         _binary_cross_entropy(),
         density_exponent=0.0,
-        prior_strength=1.0,
+        prior_strength=prior_strength,
         noise_exponent=0.0,
         norm_floor=0.0,
         name="logit_adjustment",
@@ -103,12 +107,12 @@ def _logit_adjustment(entry_counts: np.ndarray) -> Method:
     return Method(loss, balanced=True)
 
 
-def _ghm_c(entry_counts: np.ndarray) -> Method:
-    return Method(baselines.ghm_c(loss=_binary_cross_entropy()), balanced=True)
+def _ghm_c(entry_counts: np.ndarray, **balance: Any) -> Method:
+    return Method(baselines.ghm_c(loss=_binary_cross_entropy(), **balance), balanced=True)
 
 
-def _gradient_balanced(entry_counts: np.ndarray) -> Method:
-    return Method(GradientBalancedLoss(_binary_cross_entropy()), balanced=True)
+def _gradient_balanced(entry_counts: np.ndarray, **balance: Any) -> Method:
+    return Method(GradientBalancedLoss(_binary_cross_entropy(), **balance), balanced=True)
 
 
 _METHODS = {

@@ -22,7 +22,14 @@ from gb_keras.data.pipeline import load_split
 from gb_keras.metrics import BalancedAccuracy
 from gb_keras.multi_label_metrics import MultiLabelAccuracy, MultiLabelBalancedAccuracy
 from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods, optimizers, train_config, workers
+from gb_keras.stages import (
+    balance_options,
+    methods,
+    multi_label_methods,
+    optimizers,
+    train_config,
+    workers,
+)
 from gb_keras.stages.checkpoints import EpochCheckpoint, History
 from gb_keras.stages.files import read_json, write_json
 from gb_keras.stages.precision import dtype_policy
@@ -38,6 +45,10 @@ def train(
     weights: str | os.PathLike | None = None,
     freeze_epochs: int = 0,
     loss: str = "gradient_balanced",
+    density_exponent: float | None = None,
+    prior_strength: float | None = None,
+    max_weight: float | None = None,
+    momentum: float | None = None,
     epochs: int = 20,
     batch_size: int = 64,
     optimizer: str = "adam",
@@ -53,6 +64,7 @@ def train(
     resume: bool = False,
     log_dir: str | os.PathLike | None = None,
     verbose: str | int = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
     """Train a classifier and leave it with its history in a folder.
 
@@ -78,6 +90,13 @@ def train(
             learning rate; the schedule is that of the epochs after them. Below `epochs`.
         loss: Name of the method, see `gb_keras.stages.methods.method`; for multi-label data
             `gb_keras.stages.multi_label_methods.method`.
+        density_exponent: How far a crowd of equally hard samples is weighted down, at least 0.
+            None, here and for the next three: the method's own default. They are options of
+            `gb_keras.GradientBalancedLoss`; of other methods, `logit_adjustment` takes
+            `prior_strength` (its tau) and `ghm_c` takes `momentum`.
+        prior_strength: Scale of the class margin, at least 0.
+        max_weight: Cap of the weights by density, at least 1.
+        momentum: Momentum of the running histogram, in [0, 1).
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1, over all devices and workers.
         optimizer: `"adam"`, `"adamw"` or `"sgd"` (momentum 0.9).
@@ -104,6 +123,7 @@ def train(
         log_dir: Folder for TensorBoard logs. Defaults to `logs` in `output_dir`.
         verbose: 0 silent, 1 progress bar, 2 a line for each epoch; `"auto"` is 1 in a terminal
             and 2 elsewhere.
+        callbacks: More callbacks, called after the state of an epoch is saved.
 
     Returns:
         `{"run_dir", "epochs", "resumed_at_epoch", "seconds", "best_epoch", "final": {metric:
@@ -111,8 +131,8 @@ def train(
         the metrics of the last epoch.
 
     Raises:
-        ValueError: An argument out of its range, a loss that cannot take blended labels, or other
-            options than the run to resume has.
+        ValueError: An argument out of its range, a loss that cannot take blended labels or an
+            option of balancing, or other options than the run to resume has.
         FileNotFoundError: `data_dir` holds no prepared data set, or there is no saved model or
             file of weights where they were said to be.
         ConnectionError: Weights could not be downloaded.
@@ -194,6 +214,7 @@ def train(
                 *workers.of_chief(devices, keras.callbacks.TensorBoard(logs, write_graph=False)),
                 *observers,
                 checkpoint,
+                *callbacks,
             ],
         )
 
@@ -233,11 +254,12 @@ def train(
 
 def _method(config: Mapping[str, Any]) -> methods.Method:
     counts = config["train_class_counts"]
+    balance = balance_options.given(config)
     if config.get("multi_label"):
         entry_counts = np.array([config["train_absent_counts"], counts])
-        return multi_label_methods.method(config["loss"], entry_counts)
+        return multi_label_methods.method(config["loss"], entry_counts, **balance)
     return methods.method(
-        config["loss"], counts, config["epochs"], train_config.soft_labels(config)
+        config["loss"], counts, config["epochs"], train_config.soft_labels(config), **balance
     )
 
 

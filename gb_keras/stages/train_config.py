@@ -13,12 +13,12 @@ from gb_keras import backbones
 from gb_keras.data import augmentation as augmentations
 from gb_keras.data import manifest as manifests
 from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods, optimizers
+from gb_keras.stages import balance_options, methods, multi_label_methods, optimizers
 from gb_keras.stages.files import read_json, require_empty
 
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 # Where a run lies and what it prints has no influence on its result.
-_NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose")
+NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose", "callbacks")
 _MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
@@ -36,6 +36,7 @@ def check(arguments: Mapping[str, Any]) -> None:
     # Which of them the data takes is seen when it is read.
     known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
     require_name("loss", arguments["loss"], known)
+    balance_options.check(arguments["loss"], arguments)
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)
     require_name("dtype_policy", arguments["dtype_policy"], DTYPE_POLICIES)
@@ -109,7 +110,7 @@ def config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
         size = [image_size, image_size]
     elif None in size:
         size = [backbones.get(arguments["backbone"]).default_size] * 2
-    options = {name: value for name, value in arguments.items() if name not in _NOT_IN_CONFIG}
+    options = {name: value for name, value in arguments.items() if name not in NOT_IN_CONFIG}
     return {
         "format": 1,
         **as_written(options),
@@ -161,7 +162,23 @@ def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
             f"Expected a new folder. Received: {str(run_dir)!r}, which holds an unfinished run. "
             "Go on with it by resume=True (--resume), or name another folder."
         )
-    stored = read_json(config_file)
+    require_same("unfinished run", run_dir, read_json(config_file), config)
+
+
+def require_same(
+    what: str, folder: Path, stored: Mapping[str, Any], config: Mapping[str, Any]
+) -> None:
+    """See that what is to go on is what was started.
+
+    Args:
+        what: What it is, in words.
+        folder: Where it is.
+        stored: What determined it when it was started.
+        config: What determines it now, see `config`.
+
+    Raises:
+        ValueError: They differ in what makes a difference.
+    """
     differences = [
         f"{name}={_short(config.get(name))}, was {_short(stored.get(name))}"
         for name in {**stored, **config}
@@ -169,9 +186,9 @@ def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
     ]
     if differences:
         raise ValueError(
-            f"Expected the options that the unfinished run in {str(run_dir)!r} was started with. "
-            f"Received: {'; '.join(differences)}. Resume with the same options and data, or start "
-            "a run in another folder."
+            f"Expected the options that the {what} in {str(folder)!r} was started with. Received: "
+            f"{'; '.join(differences)}. Resume with the same options and data, or name another "
+            "folder."
         )
 
 

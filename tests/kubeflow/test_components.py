@@ -19,6 +19,7 @@ from components.data_processing.prepare_data import prepare_data
 from components.evaluation.compare_models import compare_models
 from components.evaluation.evaluate_model import evaluate_model
 from components.training.train_model import train_model
+from gb_keras.stages import balance_options
 from gb_keras.stages.checkpoints import EpochCheckpoint
 from gb_keras.stages.compare import compare
 from gb_keras.stages.evaluate import evaluate
@@ -41,8 +42,10 @@ STAGES = {
     evaluate_model: evaluate,
     compare_models: compare,
 }
-# Arguments of the stages that are artifacts here. A task always resumes, if there is what.
-ARTIFACTS = {"data_dir", "run_dir", "evaluation_dirs", "output_dir", "log_dir", "resume"}
+# Arguments of the stages that are artifacts here, or for programs. A task always resumes, if there
+# is what.
+ARTIFACTS = {"data_dir", "run_dir", "evaluation_dirs", "output_dir", "log_dir"}
+ARTIFACTS |= {"resume", "callbacks"}
 # What KFP's local runner, which fails on None, and its parameters, which have one type, ask for.
 DEFAULTS = {
     "image_size": {None: 0},
@@ -53,6 +56,7 @@ DEFAULTS = {
     "verbose": {"auto": 2},
     "min_images": {None: 0},
     "beam_options": {None: ""},
+    **{name: {None: -1.0} for name in balance_options.NAMES},
 }
 TYPES = {
     str: "STRING",
@@ -233,7 +237,7 @@ def test_prepared_data_tells_what_it_is(dataset):
 
 @saves_models
 def test_a_training_that_is_tried_again_goes_on(dataset, tmp_path, monkeypatch):
-    whole = run_training(dataset, tmp_path / "whole")
+    whole = run_training(dataset, tmp_path / "whole", momentum=0.9)
     save = EpochCheckpoint.on_epoch_end
 
     def fail_after_the_first(self, epoch, logs=None):
@@ -244,7 +248,7 @@ def test_a_training_that_is_tried_again_goes_on(dataset, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(EpochCheckpoint, "on_epoch_end", fail_after_the_first)
         with pytest.raises(RuntimeError, match="node"):
-            run_training(dataset, tmp_path / "retried")
+            run_training(dataset, tmp_path / "retried", momentum=0.9)
     assert (tmp_path / "retried" / "model" / "checkpoints" / "epoch-0001").is_dir()
     epochs = []
 
@@ -253,10 +257,12 @@ def test_a_training_that_is_tried_again_goes_on(dataset, tmp_path, monkeypatch):
         save(self, epoch, logs)
 
     monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", save_and_count)
-    retried = run_training(dataset, tmp_path / "retried")
+    retried = run_training(dataset, tmp_path / "retried", momentum=0.9)
     assert epochs == [1]
     assert retried["metrics"].metadata == whole["metrics"].metadata
-    assert retried["model"].metadata["loss"] == "gradient_balanced"
+    metadata = retried["model"].metadata
+    assert (metadata["loss"], metadata["momentum"]) == ("gradient_balanced", 0.9)
+    assert metadata["max_weight"] is None
     assert retried["model"].framework == "keras"
 
 

@@ -273,6 +273,8 @@ def test_other_options_are_refused(trained, data_dir):
     out, _ = trained
     with pytest.raises(ValueError, match=r"epochs=3, but it was trained with 2"):
         compare_losses(data_dir, out, LOSSES, **{**OPTIONS, "epochs": 3})
+    with pytest.raises(ValueError, match=r"momentum=0\.9, but it was trained with None"):
+        compare_losses(data_dir, out, LOSSES, **OPTIONS, momentum=0.9)
 
 
 def test_what_the_user_put_beside_the_comparison_stays(trained, data_dir):

@@ -130,7 +130,7 @@ def test_config_repeats_the_run(digits, run, tmp_path):
     options = {
         name: config[name]
         for name in train.__kwdefaults__
-        if name not in ("resume", "verbose", "checkpoint_steps")
+        if name not in ("resume", "verbose", "checkpoint_steps", "callbacks")
     }
     train(config["data_dir"], tmp_path / "again", **options, verbose=0)
     assert_same_result(folder, tmp_path / "again")

@@ -9,15 +9,17 @@ import kubeflow_trainer_api.models
 import pytest
 import yaml
 
+from gb_keras.cluster.experiment import TRIAL_NAME, experiment
 from gb_keras.cluster.job import TrainingJob
-from gb_keras.cluster.tuning import METRIC, TRIAL_NAME, Search, experiment
 from gb_keras.stages import files
 from gb_keras.stages.prepare import prepare
+from gb_keras.stages.search_space import METRIC, Search
 from tests.cluster import schemas
 from tests.cluster.api import EXPERIMENTS
 from tests.cluster.test_command import TRAIN, invoke
 
-TUNE = ("submit", "tune", "--image", "gb-keras:0.1.0", "--name", "digits", "--claim", "training")
+SUBMIT = ("submit", "search", "--image", "gb-keras:0.1.0", "--name", "digits")
+SUBMIT += ("--claim", "training")
 SEARCH = ("--search", "learning-rate=log:1e-4..1e-1", "--search", "loss=focal,gradient_balanced")
 
 
@@ -33,7 +35,7 @@ def trial(document, name, values):
 
 
 def test_the_experiment_and_its_trials_have_known_fields_alone():
-    result = invoke(*TUNE, *SEARCH, "--nodes", 2, "--gpu", 1, "--dry-run", *TRAIN)
+    result = invoke(*SUBMIT, *SEARCH, "--nodes", 2, "--gpu", 1, "--dry-run", *TRAIN)
     assert result.exit_code == 0, result.output
     document = yaml.safe_load(result.stdout)
     model = kubeflow_katib_api.models.V1beta1Experiment
@@ -53,15 +55,15 @@ def test_the_experiment_and_its_trials_have_known_fields_alone():
 def test_a_trial_trains_and_prints_what_katib_reads(tmp_path):
     prepare("digits", tmp_path / "digits")
     result = invoke(
-        *TUNE, *SEARCH, "--mount", tmp_path, "--dry-run", "--", "--epochs", 2,
-        "--data", tmp_path / "digits", "--output", tmp_path / "tuning",
+        *SUBMIT, *SEARCH, "--mount", tmp_path, "--dry-run", "--", "--epochs", 2,
+        "--data", tmp_path / "digits", "--output", tmp_path / "search",
     )  # fmt: skip
     document = yaml.safe_load(result.stdout)
     job = trial(document, "digits-1", {"learning-rate": "0.0123", "loss": "focal"})
     _, *arguments = [*job["spec"]["trainer"]["command"], *job["spec"]["trainer"]["args"]]
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
-    run = tmp_path / "tuning" / "digits-1"
+    run = tmp_path / "search" / "digits-1"
     config = files.read_json(run / "config.json")
     assert (config["learning_rate"], config["loss"]) == (0.0123, "focal")
     (pattern,) = document["spec"]["metricsCollectorSpec"]["source"]["filter"]["metricsFormat"]
@@ -70,8 +72,36 @@ def test_a_trial_trains_and_prints_what_katib_reads(tmp_path):
     assert [float(value) for value in found[-2:]] == pytest.approx(history, abs=1e-4)
 
 
+def test_the_default_space_is_that_of_the_loss():
+    options = ("--nodes", 2, "--dry-run", *TRAIN)
+    document = yaml.safe_load(invoke(*SUBMIT, *options).stdout)
+    schema = schemas.of_pydantic(kubeflow_katib_api.models.V1beta1Experiment)
+    assert schemas.errors(document, schema) == []
+    assert [each["name"] for each in document["spec"]["parameters"]] == [
+        "density-exponent",
+        "prior-strength",
+        "max-weight",
+        "momentum",
+        "learning-rate",
+    ]
+    given = ("--loss", "ghm_c", "--learning-rate", "0.01")
+    document = yaml.safe_load(invoke(*SUBMIT, *options, *given).stdout)
+    assert [each["name"] for each in document["spec"]["parameters"]] == ["momentum"]
+
+
+def test_each_searched_loss_must_take_what_is_searched():
+    searches = ("--search", "loss=gradient_balanced,focal", "--search", "momentum=0.9,0.99")
+    result = invoke(*SUBMIT, *searches, "--dry-run", *TRAIN)
+    assert result.exit_code == 2
+    assert "Expected a loss that takes momentum" in result.stderr
+    assert "Received: focal" in result.stderr
+    result = invoke(*SUBMIT, "--search", "loss=gradient_balanced,ghm_c", *searches[2:],
+                    "--dry-run", *TRAIN)  # fmt: skip
+    assert result.exit_code == 0, result.output
+
+
 def test_a_search_is_created(api):
-    result = invoke(*TUNE, *SEARCH, *TRAIN)
+    result = invoke(*SUBMIT, *SEARCH, *TRAIN)
     assert result.exit_code == 0, result.output
     (request,) = api.requests("post", EXPERIMENTS)
     assert request.data["spec"]["maxTrialCount"] == 12
@@ -96,7 +126,11 @@ def test_a_search_is_created(api):
     ],
 )
 def test_what_is_searched(text, expected):
-    manifest = Search.parse(text).manifest()
+    job = TrainingJob("digits", "gb-keras:0.1.0", ("--output", TRIAL_NAME), claim="training")
+    search = Search.parse(text)
+    assert Search.parse(str(search)) == search
+    document = experiment(job, [search], num_trials=1, num_parallel=1)
+    (manifest,) = document["spec"]["parameters"]
     assert tuple(manifest[key] for key in ("name", "parameterType", "feasibleSpace")) == expected
 
 
@@ -116,10 +150,12 @@ def test_what_is_no_search(text):
         ("no-such=1..2", "No such option: --no-such"),
         ("loss=focal,focall", "Did you mean 'focal'?"),
         ("batch-size=0.5..2", "--batch-size"),
+        ("momentum=0.9,1", "`momentum` in [0, 1)"),
+        ("epochs=3..5", "Received both for: epochs"),
     ],
 )
 def test_values_that_no_training_takes(search, message):
-    result = invoke(*TUNE, "--search", search, "--dry-run", *TRAIN)
+    result = invoke(*SUBMIT, "--search", search, "--dry-run", *TRAIN)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
 

@@ -1,14 +1,18 @@
-"""The command `gb-keras submit tune`: options of a training searched by Katib."""
+"""The command `gb-keras submit search`: options of a training searched by Katib."""
 
 import secrets
 from typing import Annotated
 
 import typer
 
+from gb_keras import cli_options as options
 from gb_keras.cluster import command_parts as parts
 
+# Those of `gb-keras train`.
+_DEFAULTS = {"loss": "gradient_balanced", "optimizer": "adam"}
 
-def tune(
+
+def search(
     context: typer.Context,
     train_options: parts.TrainOptions,
     image: parts.Image,
@@ -16,20 +20,15 @@ def tune(
         str,
         typer.Option(help="PersistentVolumeClaim that all nodes see, with a folder a trial."),
     ],
-    search: Annotated[
-        list[str],
-        typer.Option(
-            metavar="OPTION=VALUES",
-            help="Repeatable: an option of `gb-keras train` and what to try, as LEAST..GREATEST, "
-            "log:LEAST..GREATEST or A,B,C.",
-        ),
-    ],
+    space: options.SearchSpace = None,
     trials: Annotated[int, typer.Option(help="Trials in all.", min=1)] = 12,
     parallel: Annotated[int, typer.Option(help="Trials at the same time.", min=1)] = 3,
     runtime: parts.Runtime = "gb-keras",
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the search. Default: tune- and six signs.", show_default=False),
+        typer.Option(
+            help="Name of the search. Default: search- and six signs.", show_default=False
+        ),
     ] = None,
     nodes: parts.Nodes = 1,
     cpu: parts.Cpu = None,
@@ -42,19 +41,31 @@ def tune(
 ) -> None:
     """Search options of a training with Katib: many TrainJobs, the best in validation wins."""
     with parts.readable_errors(context):
-        from gb_keras.cluster import train_command, tuning
+        from gb_keras.cluster import experiment, train_command
         from gb_keras.cluster.job import TrainingJob
+        from gb_keras.stages import balance_options, search_space
 
-        searches = [tuning.Search.parse(text) for text in search]
         train = parts.command_of_the_root(context, "train")
         command = train_command.check(train, train_options, mount)
+        given = command.options
+        if space:
+            searches = [search_space.Search.parse(text) for text in space]
+        else:
+            loss, optimizer = (given.get(name) or default for name, default in _DEFAULTS.items())
+            searches = search_space.default_space([loss], optimizer, given)
+        search_space.check_names(searches, given)
+        # Katib knows no options of some losses alone: each goes with each loss.
+        losses = [value for each in searches if each.name == "loss" for value in each.values]
         for each in searches:
+            with_losses = losses if each.name in balance_options.NAMES else []
             for value in each.values:
-                train_command.check(train, [*train_options, f"--{each.option}", value], mount)
+                searched = [f"--{each.option}", value]
+                for more in [["--loss", loss] for loss in with_losses] or [[]]:
+                    train_command.check(train, [*train_options, *more, *searched], mount)
         job = TrainingJob(
-            name or f"tune-{secrets.token_hex(3)}",
+            name or f"search-{secrets.token_hex(3)}",
             image,
-            train_command.with_output(command, f"{command.output}/{tuning.TRIAL_NAME}"),
+            train_command.with_output(command, f"{command.output}/{experiment.TRIAL_NAME}"),
             runtime=runtime,
             num_nodes=nodes,
             cpu=cpu,
@@ -63,7 +74,7 @@ def tune(
             claim=claim,
             mount=mount,
         )
-        manifest = tuning.experiment(job, searches, num_trials=trials, num_parallel=parallel)
+        manifest = experiment.experiment(job, searches, num_trials=trials, num_parallel=parallel)
         if dry_run:
             parts.print_yaml([manifest])
             return
