@@ -10,7 +10,6 @@ import typer
 
 from gb_keras import cli_options as options
 from gb_keras.cluster import command_parts as parts
-from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.tune_command import tune
 
 if TYPE_CHECKING:
@@ -185,6 +184,26 @@ def submit_serve(
         )
 
 
+@submit.command(
+    "permissions",
+    epilog="Example:\n\n"
+    "gb-keras submit permissions --namespace team --service-account default-editor "
+    "| kubectl apply -f -",
+)
+def submit_permissions(
+    context: typer.Context,
+    namespace: Annotated[str, typer.Option(help="Namespace of the pipelines' runs.")],
+    service_account: Annotated[
+        str, typer.Option(help="Service account that the pods of pipelines run as.")
+    ] = "pipeline-runner",
+) -> None:
+    """Print the Role, and its binding, with which a pipeline may train on several nodes."""
+    with parts.readable_errors(context):
+        from gb_keras.cluster.permissions import permissions
+
+        parts.print_yaml(permissions(service_account, namespace))
+
+
 submit.command(
     "tune",
     epilog="Example:\n\n"
@@ -208,13 +227,11 @@ def export(
 
 
 def _follow(cluster: "Cluster", name: str, timeout: float | None) -> None:
-    from gb_keras.cluster.follow import follow, how_to_go_on
+    from gb_keras.cluster.follow import follow, how_to_go_on, require_success
 
     try:
         state = follow(cluster, name, show=typer.echo, notice=parts.notice, timeout=timeout)
     except KeyboardInterrupt:
         parts.notice(f"Interrupted. The job goes on. {how_to_go_on(cluster, name)}")
         raise typer.Exit(130) from None
-    if state.phase == "Failed":
-        why = "; ".join((state.reason or "the cluster does not say why", *state.problems))
-        raise ClusterError(f"The job {name} failed: {why}.")
+    require_success(name, state)
