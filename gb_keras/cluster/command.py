@@ -185,23 +185,27 @@ def submit_serve(
 
 
 @submit.command(
-    "permissions",
+    "setup",
     epilog="Example:\n\n"
-    "gb-keras submit permissions --namespace team --service-account default-editor "
-    "| kubectl apply -f -",
+    "gb-keras submit setup --image registry.example/gb-keras:0.1.0 --namespace team "
+    "--service-account default-editor | kubectl apply -n team -f -",
 )
-def submit_permissions(
+def submit_setup(
     context: typer.Context,
+    image: parts.Image,
     namespace: Annotated[str, typer.Option(help="Namespace of the pipelines' runs.")],
     service_account: Annotated[
         str, typer.Option(help="Service account that the pods of pipelines run as.")
     ] = "pipeline-runner",
+    runtime: Annotated[str, typer.Option(help="Name of the TrainingRuntime.")] = "gb-keras",
 ) -> None:
-    """Print the Role, and its binding, with which a pipeline may train on several nodes."""
+    """Print what a pipeline needs to train on several nodes: TrainingRuntime and rights."""
     with parts.readable_errors(context):
+        from gb_keras.cluster import manifests
         from gb_keras.cluster.permissions import permissions
 
-        parts.print_yaml(permissions(service_account, namespace))
+        rights = permissions(service_account, namespace)
+        parts.print_yaml([manifests.training_runtime(runtime, image), *rights])
 
 
 submit.command(

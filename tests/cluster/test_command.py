@@ -227,7 +227,7 @@ def test_serve(api):
 
 def test_help_names_every_option():
     group = typer.main.get_command(cli.app).commands["submit"]
-    assert list(group.commands) == ["train", "follow", "delete", "serve", "permissions", "tune"]
+    assert list(group.commands) == ["train", "follow", "delete", "serve", "setup", "tune"]
     for name, command in group.commands.items():
         result = invoke("submit", name, "--help")
         words = " ".join(result.output.split())

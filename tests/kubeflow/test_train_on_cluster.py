@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from components.training.train_model import train_model
 from components.training.train_on_cluster import train_on_cluster
 from gb_keras import cli
-from gb_keras.cluster import train_command
+from gb_keras.cluster import manifests, train_command
 from gb_keras.cluster.client import Cluster
 from gb_keras.cluster.errors import ClusterError
 from gb_keras.stages import train_config
@@ -223,8 +223,10 @@ def test_the_rights_that_are_printed_are_those_that_a_task_uses(api, task):
     task()
     name = api.requests("post", JOBS)[0].data["metadata"]["name"]
     Cluster().delete(name)
-    words = ("submit", "permissions", "--namespace", NAMESPACE, "--service-account", "runner")
-    role, binding = yaml.safe_load_all(CliRunner().invoke(cli.app, words).stdout)
+    words = ("submit", "setup", "--image", "i", "--namespace", NAMESPACE)
+    result = CliRunner().invoke(cli.app, [*words, "--service-account", "runner"])
+    runtime, role, binding = yaml.safe_load_all(result.stdout)
+    assert runtime == manifests.training_runtime("gb-keras", "i")
     allowed = {
         (group, resource, verb)
         for rule in role["rules"]
@@ -346,6 +348,22 @@ def test_options_come_to_the_command_as_they_are():
         read = train_config.as_written({name: parsed[name] for name in given})
         expected = train_config.as_written(given)
         assert {**read, "data": str(read["data"]), "output": str(read["output"])} == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [
+        (403, "Forbidden", r"you cannot .* \(403 Forbidden\). Ask for the right to do so"),
+        (409, "Conflict", r"\(409 Conflict\). Choose another name"),
+        (422, "Invalid", r"Could not create the TrainJob train-\w+. The cluster says: you cannot"),
+        (500, "Internal", r"\(500 .*Try again"),
+    ],
+)
+def test_a_cluster_that_refuses_the_job_ends_the_attempt(api, task, status, reason, message):
+    api.refuse("post", JOBS, status, reason, "you cannot create trainjobs")
+    with pytest.raises(ClusterError, match=message):
+        task()
+    assert len(api.requests("post", JOBS)) == 1
 
 
 def test_a_job_that_is_being_deleted_is_not_followed(api, task):
