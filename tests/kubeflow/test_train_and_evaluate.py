@@ -27,6 +27,7 @@ from components.training.train_model import train_model
 from gb_keras.tensorboard import history
 from pipelines.train_and_evaluate import __main__ as cli
 from pipelines.train_and_evaluate import train_and_evaluate
+from tests import documents
 from tests.data.open_images import put_classes, put_image, put_labels, put_tree
 from tests.kubeflow import ir
 
@@ -524,6 +525,20 @@ def test_every_parameter_is_an_option_with_its_description():
         assert flag in words
         assert train_and_evaluate.component_spec.inputs[name].description.split()[0] in words
     assert all(parameter.help for parameter in command.params)
+
+
+def test_documents_say_what_the_command_takes():
+    command = typer.main.get_command(cli.app)
+    found = []
+    for path in ("README.md", "docs/cluster.md", "pipelines/train_and_evaluate/README.md"):
+        for words in documents.commands(path):
+            if words[:3] == ["python", "-m", "pipelines.train_and_evaluate"]:
+                found.append(command.make_context("main", words[3:]).params)
+    assert {each["nodes"] for each in found} == {1, 4}
+    # What the tasks get of a cluster, each option of it, is in the table.
+    table = documents.text("pipelines/train_and_evaluate/README.md")
+    for name in cli._OF_CLUSTER | {"retries"}:
+        assert f"`--{name.replace('_', '-')}" in table
 
 
 @pytest.mark.parametrize(
