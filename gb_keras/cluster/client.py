@@ -134,6 +134,25 @@ class Cluster:
                 *_TRAINER, self.namespace, "trainjobs", name, _request_timeout=self._timeout
             )
 
+    def find_train_job(self, name: str) -> Manifest | None:
+        """The TrainJob of a name, if there is one.
+
+        Args:
+            name: Name of the job.
+
+        Returns:
+            The object as the cluster has it, or None.
+
+        Raises:
+            ClusterError: The cluster refused or did not answer.
+        """
+        try:
+            return self.train_job(name)
+        except ClusterError as error:
+            if isinstance(error.__cause__, client.ApiException) and error.__cause__.status == 404:
+                return None
+            raise
+
     def pods(self, name: str) -> list[client.V1Pod]:
         """The pods of a TrainJob.
 

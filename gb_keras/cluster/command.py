@@ -10,7 +10,6 @@ import typer
 
 from gb_keras import cli_options as options
 from gb_keras.cluster import command_parts as parts
-from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.search_command import search
 
 if TYPE_CHECKING:
@@ -185,6 +184,30 @@ def submit_serve(
         )
 
 
+@submit.command(
+    "setup",
+    epilog="Example:\n\n"
+    "gb-keras submit setup --image registry.example/gb-keras:0.1.0 --namespace team "
+    "--service-account default-editor | kubectl apply -n team -f -",
+)
+def submit_setup(
+    context: typer.Context,
+    image: parts.Image,
+    namespace: Annotated[str, typer.Option(help="Namespace of the pipelines' runs.")],
+    service_account: Annotated[
+        str, typer.Option(help="Service account that the pods of pipelines run as.")
+    ] = "pipeline-runner",
+    runtime: Annotated[str, typer.Option(help="Name of the TrainingRuntime.")] = "gb-keras",
+) -> None:
+    """Print what a pipeline needs to train on several nodes: TrainingRuntime and rights."""
+    with parts.readable_errors(context):
+        from gb_keras.cluster import manifests
+        from gb_keras.cluster.permissions import permissions
+
+        rights = permissions(service_account, namespace)
+        parts.print_yaml([manifests.training_runtime(runtime, image), *rights])
+
+
 submit.command(
     "search",
     epilog="Example:\n\n"
@@ -208,13 +231,11 @@ def export(
 
 
 def _follow(cluster: "Cluster", name: str, timeout: float | None) -> None:
-    from gb_keras.cluster.follow import follow, how_to_go_on
+    from gb_keras.cluster.follow import follow, how_to_go_on, require_success
 
     try:
         state = follow(cluster, name, show=typer.echo, notice=parts.notice, timeout=timeout)
     except KeyboardInterrupt:
         parts.notice(f"Interrupted. The job goes on. {how_to_go_on(cluster, name)}")
         raise typer.Exit(130) from None
-    if state.phase == "Failed":
-        why = "; ".join((state.reason or "the cluster does not say why", *state.problems))
-        raise ClusterError(f"The job {name} failed: {why}.")
+    require_success(name, state)

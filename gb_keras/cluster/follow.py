@@ -144,6 +144,29 @@ def follow(
         time.sleep(poll)
 
 
+def require_success(name: str, state: JobState) -> None:
+    """Raise where a job has failed.
+
+    Args:
+        name: Name of the job.
+        state: Its state in the end.
+
+    Raises:
+        ClusterError: It has failed; the message says why, in the cluster's words.
+
+    Example:
+        >>> problem = "node 0: OOMKilled (exit code 137)"
+        >>> require_success("lt", JobState("Failed", problems=(problem,)))
+        Traceback (most recent call last):
+        ...
+        gb_keras.cluster.errors.ClusterError: The job lt failed: the cluster does not say why; node
+        0: OOMKilled (exit code 137).
+    """
+    if state.phase == "Failed":
+        why = "; ".join((state.reason or "the cluster does not say why", *state.problems))
+        raise ClusterError(f"The job {name} failed: {why}.")
+
+
 def how_to_go_on(cluster: Cluster, name: str) -> str:
     """What a user can do with a job that is no longer followed.
 

@@ -4,10 +4,12 @@ import dataclasses
 import re
 from pathlib import PurePosixPath
 
+from gb_keras.cluster.pod_settings import PodSettings
+from gb_keras.cluster.quantities import require_quantity
+
 # Host names of nodes are the job's name and a suffix, 63 characters at most in all.
 _MAX_NAME = 40
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _CLUSTER = "cluster:"
 
 
@@ -27,6 +29,7 @@ class TrainingJob:
         gpu: GPUs of each node, at least 0.
         claim: Name of a PersistentVolumeClaim that all nodes see, or None.
         mount: Folder at which they see it, an absolute path.
+        pods: Where the nodes may run, and what else they are given.
 
     Raises:
         ValueError: An attribute is out of its range.
@@ -48,6 +51,7 @@ class TrainingJob:
     gpu: int = 0
     claim: str | None = None
     mount: str = "/workspace"
+    pods: PodSettings = dataclasses.field(default_factory=PodSettings)
 
     def __post_init__(self) -> None:
         require_object_name("name", self.name, _MAX_NAME)
@@ -133,9 +137,5 @@ def amounts(cpu: str | None, memory: str | None) -> dict[str, str]:
     """
     given = {name: value for name, value in (("cpu", cpu), ("memory", memory)) if value is not None}
     for name, value in given.items():
-        if not _QUANTITY.fullmatch(value):
-            raise ValueError(
-                f"Expected {name} to be an amount as Kubernetes writes it, such as 4, 500m or "
-                f"16Gi. Received: {name}={value!r}."
-            )
+        require_quantity(name, value)
     return given

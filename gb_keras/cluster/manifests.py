@@ -94,11 +94,13 @@ def training_runtime(name: str, image: str) -> Manifest:
     }
 
 
-def train_job(job: TrainingJob) -> Manifest:
+def train_job(job: TrainingJob, owner: Manifest | None = None) -> Manifest:
     """The TrainJob of a training.
 
     Args:
         job: The training.
+        owner: The object of the same namespace with which the job is deleted, as Kubernetes
+            refers to it: `apiVersion`, `kind`, `name` and `uid`; None is without.
 
     Returns:
         The manifest.
@@ -116,6 +118,7 @@ def train_job(job: TrainingJob) -> Manifest:
         "env": [
             {"name": JOB_NAME, "value": job.name},
             {"name": NUM_NODES, "value": str(job.num_nodes)},
+            *job.pods.env,
         ],
     }
     if job.resources:
@@ -128,12 +131,18 @@ def train_job(job: TrainingJob) -> Manifest:
         },
         "trainer": trainer,
     }
-    if job.claim is not None:
-        spec["runtimePatches"] = [_volume_patch(job.claim, job.mount)]
+    pod, mounts = _pod(job)
+    if mounts:
+        pod["containers"] = [{"name": NODE, "volumeMounts": mounts}]
+    if pod:
+        spec["runtimePatches"] = [_patch(pod)]
+    metadata: Manifest = {"name": job.name, "labels": dict(MANAGED_BY)}
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
     return {
         "apiVersion": f"{TRAINER}/v1alpha1",
         "kind": "TrainJob",
-        "metadata": {"name": job.name, "labels": dict(MANAGED_BY)},
+        "metadata": metadata,
         "spec": spec,
     }
 
@@ -159,12 +168,14 @@ def tf_job(job: TrainingJob) -> Manifest:
         "args": list(job.arguments),
         "ports": [{"name": "tfjob-port", "containerPort": PORT}],
     }
-    pod: Manifest = {"securityContext": {"fsGroup": _GROUP}, "containers": [container]}
+    more, mounts = _pod(job)
+    pod: Manifest = {"securityContext": {"fsGroup": _GROUP}, "containers": [container], **more}
     if job.resources:
         container["resources"] = _resources(job.resources)
-    if job.claim is not None:
-        container["volumeMounts"] = [{"name": _VOLUME, "mountPath": job.mount}]
-        pod["volumes"] = [_volume(job.claim)]
+    if job.pods.env:
+        container["env"] = job.pods.env
+    if mounts:
+        container["volumeMounts"] = mounts
     worker = {
         "replicas": job.num_nodes,
         "restartPolicy": "OnFailure",
@@ -227,15 +238,21 @@ def _resources(amounts: dict[str, str]) -> Manifest:
     return {"requests": dict(amounts), "limits": dict(amounts)}
 
 
-def _volume(claim: str) -> Manifest:
-    return {"name": _VOLUME, "persistentVolumeClaim": {"claimName": claim}}
+def _pod(job: TrainingJob) -> tuple[Manifest, list[Manifest]]:
+    """What the pod of a node has beside its container, and the volumes that this one sees."""
+    volumes = list(job.pods.volumes)
+    if job.claim is not None:
+        claim = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": job.claim}}
+        volumes.insert(0, (job.mount, claim))
+    pod = job.pods.fields
+    if volumes:
+        pod["volumes"] = [volume for _, volume in volumes]
+    return pod, [{"name": volume["name"], "mountPath": folder} for folder, volume in volumes]
 
 
-def _volume_patch(claim: str, mount: str) -> Manifest:
-    """The part of a TrainJob that adds a volume to the nodes of its runtime."""
-    container = {"name": NODE, "volumeMounts": [{"name": _VOLUME, "mountPath": mount}]}
-    pods = {"spec": {"volumes": [_volume(claim)], "containers": [container]}}
-    nodes = {"name": NODE, "template": {"spec": {"template": pods}}}
+def _patch(pod: Manifest) -> Manifest:
+    """The part of a TrainJob that adds to the pods of its runtime's nodes."""
+    nodes = {"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}
     return {
         "manager": "gb-keras/submit",
         "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [nodes]}}},

@@ -68,6 +68,33 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
     return TrainCommand(written, str(output), cli_config.named(context))
 
 
+def arguments(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options of `gb_keras.stages.train.train` as `gb-keras train` takes them.
+
+    Args:
+        options: Options by name; None and False are what an option is without being given.
+
+    Returns:
+        The arguments.
+
+    Example:
+        >>> arguments({"learning_rate": 0.1, "augmentation": ["flip", "crop"], "jit_compile": True})
+        ('--learning-rate', '0.1', '--augmentation', 'flip', '--augmentation', 'crop',
+        '--jit-compile')
+        >>> arguments({"weights": None, "jit_compile": False})
+        ()
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                words += [flag, str(each)]
+    return tuple(words)
+
+
 def with_output(command: TrainCommand, output: str) -> tuple[str, ...]:
     """The same command line with another output folder.
 

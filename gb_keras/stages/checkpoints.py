@@ -21,10 +21,9 @@ import pandas as pd
 from gb_keras.baselines import OnlineLoss
 from gb_keras.data.manifest import checksums
 from gb_keras.stages.files import new_directory, read_json, write_json, write_text
+from gb_keras.stages.history import History
 
 _logger = logging.getLogger(__name__)
-
-History = dict[str, list[float]]
 
 
 class EpochCheckpoint(keras.callbacks.Callback):

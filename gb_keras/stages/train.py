@@ -30,8 +30,9 @@ from gb_keras.stages import (
     train_config,
     workers,
 )
-from gb_keras.stages.checkpoints import EpochCheckpoint, History
+from gb_keras.stages.checkpoints import EpochCheckpoint
 from gb_keras.stages.files import read_json, write_json
+from gb_keras.stages.history import History, best_epoch, last_epoch
 from gb_keras.stages.precision import dtype_policy
 from gb_keras.tensorboard.history import density_over_steps
 from gb_keras.training import GradientBalancedModel
@@ -342,14 +343,13 @@ def _transfer(model: keras.Model, config: Mapping[str, Any], verbose: str | int)
 
 
 def _summary(run_dir: Path, history: History, first_epoch: int, seconds: float) -> dict[str, Any]:
-    balanced_accuracy = history["val_balanced_accuracy"]
     return {
         "run_dir": str(run_dir),
-        "epochs": len(balanced_accuracy),
+        "epochs": len(history["val_balanced_accuracy"]),
         "resumed_at_epoch": first_epoch or None,
         "seconds": seconds,
-        "best_epoch": 1 + balanced_accuracy.index(max(balanced_accuracy)),
-        "final": {name: values[-1] for name, values in history.items()},
+        "best_epoch": best_epoch(history),
+        "final": last_epoch(history),
     }
 
 

@@ -19,8 +19,9 @@ import typer
 import urllib3
 from kfp.dsl.graph_component import GraphComponent
 
-from . import local_run
-from .pipeline import Settings, make_pipeline, train_and_evaluate
+from . import local_run, options, settings
+from .pipeline import make_pipeline, train_and_evaluate
+from .settings import Settings
 
 app = typer.Typer(
     add_completion=False,
@@ -31,12 +32,15 @@ app = typer.Typer(
 _WHERE = "Where (one of these)"
 _LOCAL = "With --local"
 _CLUSTER = "With --host"
-_TASKS = "Tasks"
 _EXPERIMENT = "Data, training, evaluation"
 # Options that mean nothing in one of the three places.
 _OF_LOCAL = {"output"}
 _OF_HOST = {"experiment", "run_name", "namespace", "token"}
-_OF_CLUSTER = {"image", "cpu", "memory", "accelerator", "accelerator_count"}
+_OF_CLUSTER = {
+    *("image", "image_pull_secret", "pipeline_root", "claim", "mount", "secret"),
+    *("cpu", "memory", "accelerator", "accelerator_count", "shared_memory"),
+    *("node_selector", "toleration", "nodes", "runtime"),
+}
 
 
 def _with_parameters(pipeline: GraphComponent) -> Callable[[Callable], Callable]:
@@ -138,46 +142,23 @@ def main(
             rich_help_panel=_CLUSTER,
         ),
     ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            help="Image of all tasks, built from Dockerfile. Default: gb-keras with its version.",
-            show_default=False,
-            rich_help_panel=_TASKS,
-        ),
-    ] = None,
-    cpu: Annotated[
-        str | None,
-        typer.Option(help="CPUs of a training, as 4 or 500m.", rich_help_panel=_TASKS),
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Memory of a training, as 16Gi.", rich_help_panel=_TASKS),
-    ] = None,
-    accelerator: Annotated[
-        str | None,
-        typer.Option(
-            help="Type of a training's accelerators, as nvidia.com/gpu.", rich_help_panel=_TASKS
-        ),
-    ] = None,
-    accelerator_count: Annotated[
-        int,
-        typer.Option(help="Number of a training's accelerators.", min=1, rich_help_panel=_TASKS),
-    ] = 1,
-    retries: Annotated[
-        int,
-        typer.Option(
-            help="How many times a failed task is tried again.", min=0, rich_help_panel=_TASKS
-        ),
-    ] = 0,
-    cache: Annotated[
-        bool,
-        typer.Option(
-            help="Take the outputs of tasks that ran before with the same inputs. With --local "
-            "the files of a dataset with a PATH, their sizes and times, are an input, too.",
-            rich_help_panel=_TASKS,
-        ),
-    ] = True,
+    image: options.Image = None,
+    image_pull_secret: options.ImagePullSecret = None,
+    pipeline_root: options.PipelineRoot = None,
+    claim: options.Claim = None,
+    mount: options.Mount = "/workspace",
+    secret: options.Secret = None,
+    retries: options.Retries = 0,
+    cache: options.Cache = True,
+    cpu: options.Cpu = None,
+    memory: options.Memory = None,
+    accelerator: options.Accelerator = None,
+    accelerator_count: options.AcceleratorCount = 1,
+    shared_memory: options.SharedMemory = None,
+    node_selector: options.NodeSelector = None,
+    toleration: options.Toleration = None,
+    nodes: options.Nodes = 1,
+    runtime: options.Runtime = "gb-keras",
     **parameters: Any,
 ) -> None:
     """Train with several losses on one data set, all else equal, and compare the models."""
@@ -189,18 +170,28 @@ def main(
     arguments = {name: value for name, value in parameters.items() if name in given}
     try:
         _check(given)
-        settings = Settings(
+        chosen = Settings(
             image=image,
+            retries=retries,
+            caching=cache,
+            image_pull_secrets=image_pull_secret or (),
+            pipeline_root=pipeline_root,
+            claim=claim,
+            mount=mount,
+            secrets=[settings.secret(text) for text in secret or ()],
             cpu=cpu,
             memory=memory,
             accelerator=accelerator,
             accelerator_count=accelerator_count,
-            retries=retries,
-            caching=cache,
+            shared_memory=shared_memory,
+            node_selector=dict(map(settings.label, node_selector or ())),
+            tolerations=[settings.toleration(text) for text in toleration or ()],
+            nodes=nodes,
+            runtime=runtime,
             # Trainings side by side would be no faster here, and their progress unreadable.
             parallelism=1 if local else 0,
         )
-        pipeline = make_pipeline(settings)
+        pipeline = make_pipeline(chosen)
         if local:
             _run(pipeline, {**_version(parameters["dataset"]), **arguments}, output)
         elif host is not None:

@@ -1,43 +1,19 @@
 """The pipeline: prepare data, train with each loss, evaluate each model, compare them."""
 
-import dataclasses
 from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
-from kfp.dsl.pipeline_task import PipelineTask
 
 from components.data_processing.prepare_data import prepare_data
 from components.evaluation.compare_models import compare_models
 from components.evaluation.evaluate_model import evaluate_model
 from components.training.train_model import train_model
+from components.training.train_on_cluster import train_on_cluster
 
+from .settings import Settings, apply
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How the tasks run, which KFP fixes when a pipeline is compiled.
-
-    Attributes:
-        image: Image of all tasks. None keeps the one that the components name.
-        cpu: CPUs of a training, for example "4" or "500m". None sets no limit.
-        memory: Memory of a training, for example "16Gi". None sets no limit.
-        accelerator: Type of a training's accelerators, for example "nvidia.com/gpu". None is
-            without.
-        accelerator_count: Number of a training's accelerators.
-        retries: How many times a failed task is tried again.
-        caching: Whether a task that ran before with the same inputs is skipped and its outputs
-            are taken.
-        parallelism: How many trainings run at a time. 0 is all.
-    """
-
-    image: str | None = None
-    cpu: str | None = None
-    memory: str | None = None
-    accelerator: str | None = None
-    accelerator_count: int = 1
-    retries: int = 0
-    caching: bool = True
-    parallelism: int = 0
+_IMAGE = train_on_cluster.component_spec.implementation.container.image
 
 
 class Outputs(NamedTuple):
@@ -51,7 +27,7 @@ class Outputs(NamedTuple):
 def make_pipeline(settings: Settings) -> GraphComponent:
     """The pipeline with tasks that run as `settings` say."""
 
-    @dsl.pipeline(name="train-and-evaluate")
+    @dsl.pipeline(name="train-and-evaluate", pipeline_root=settings.pipeline_root)
     def train_and_evaluate(
         dataset: str = "digits",
         long_tail_factor: float = 1.0,
@@ -142,22 +118,27 @@ def make_pipeline(settings: Settings) -> GraphComponent:
             data_version=data_version,
         )
         with dsl.ParallelFor(losses, name="each-loss", parallelism=settings.parallelism) as loss:
-            trained = train_model(
-                dataset=prepared.outputs["dataset"],
-                backbone=backbone,
-                weights=weights,
-                freeze_epochs=freeze_epochs,
-                loss=loss,
-                epochs=epochs,
-                batch_size=batch_size,
-                optimizer=optimizer,
-                learning_rate=learning_rate,
-                schedule=schedule,
-                augmentation=augmentation,
-                dtype_policy=dtype_policy,
-                jit_compile=jit_compile,
-                seed=seed,
-            )
+            options = {
+                "dataset": prepared.outputs["dataset"],
+                "backbone": backbone,
+                "weights": weights,
+                "freeze_epochs": freeze_epochs,
+                "loss": loss,
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "optimizer": optimizer,
+                "learning_rate": learning_rate,
+                "schedule": schedule,
+                "augmentation": augmentation,
+                "dtype_policy": dtype_policy,
+                "jit_compile": jit_compile,
+                "seed": seed,
+            }
+            if settings.nodes == 1:
+                trained = train_model(**options)
+            else:
+                image = settings.image or _IMAGE
+                trained = train_on_cluster(**options, image=image, **settings.of_nodes)
             evaluated = evaluate_model(
                 model=trained.outputs["model"],
                 dataset=prepared.outputs["dataset"],
@@ -169,32 +150,13 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         compared = compare_models(
             evaluations=dsl.Collected(evaluated.outputs["evaluation"]), baseline=baseline
         )
-        for task in (prepared, trained, evaluated, compared):
-            _apply(settings, task)
-        _give_resources(settings, trained)
+        apply(settings, prepared, reads=True)
+        apply(settings, trained, reads=True, trains=settings.nodes == 1)
+        for task in (evaluated, compared):
+            apply(settings, task)
         return Outputs(*(compared.outputs[name] for name in Outputs._fields))
 
     return train_and_evaluate
-
-
-def _apply(settings: Settings, task: PipelineTask) -> None:
-    """Image, caching and retries of a task."""
-    if settings.image is not None:
-        task.set_container_image(settings.image)
-    task.set_caching_options(settings.caching)
-    if settings.retries:
-        task.set_retry(settings.retries)
-
-
-def _give_resources(settings: Settings, task: PipelineTask) -> None:
-    """CPUs, memory and accelerators of a task; Kubernetes requests what is the limit."""
-    if settings.cpu is not None:
-        task.set_cpu_limit(settings.cpu)
-    if settings.memory is not None:
-        task.set_memory_limit(settings.memory)
-    if settings.accelerator is not None:
-        task.set_accelerator_type(settings.accelerator)
-        task.set_accelerator_limit(settings.accelerator_count)
 
 
 train_and_evaluate = make_pipeline(Settings())

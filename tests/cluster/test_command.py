@@ -17,6 +17,7 @@ from gb_keras.cluster.client import Cluster
 from gb_keras.cluster.errors import ClusterError
 from gb_keras.cluster.job import TrainingJob
 from gb_keras.stages.prepare import prepare
+from tests import documents
 from tests.cluster.api import JOBS, RUNTIMES, SERVICES, terminated
 
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
@@ -225,9 +226,25 @@ def test_serve(api):
     assert invoke("submit", "serve", "digits", "--model", "here").exit_code == 2
 
 
+def test_the_document_says_what_the_commands_take():
+    seen = set()
+    for program, *words in documents.commands("docs/cluster.md"):
+        if program == "gb-keras":
+            command = typer.main.get_command(cli.app)
+            while words and words[0] in getattr(command, "commands", ()):
+                command = command.commands[words.pop(0)]
+            command.make_context(command.name, words)
+            seen.add(command.name)
+    assert {"train", "setup", "serve"} <= seen
+    submit = typer.main.get_command(cli.app).commands["submit"]
+    for parameter in submit.commands["train"].params:
+        if parameter.name not in ("help", "train_options"):
+            assert f"`{parameter.opts[0]}" in documents.text("docs/cluster.md")
+
+
 def test_help_names_every_option():
     group = typer.main.get_command(cli.app).commands["submit"]
-    assert list(group.commands) == ["train", "follow", "delete", "serve", "search"]
+    assert list(group.commands) == ["train", "follow", "delete", "serve", "setup", "search"]
     for name, command in group.commands.items():
         result = invoke("submit", name, "--help")
         words = " ".join(result.output.split())

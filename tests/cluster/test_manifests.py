@@ -8,6 +8,7 @@ import pytest
 
 from gb_keras.cluster import manifests
 from gb_keras.cluster.job import TrainingJob
+from gb_keras.cluster.pod_settings import PodSettings
 from tests.cluster import schemas
 
 FULL = TrainingJob(
@@ -19,7 +20,18 @@ FULL = TrainingJob(
     memory="16Gi",
     gpu=1,
     claim="training",
+    pods=PodSettings(
+        shared_memory="8Gi",
+        node_selector={"gpu": "h100"},
+        tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        secrets=[
+            {"name": "hub", "key": "token", "env": "HF_TOKEN"},
+            {"name": "cloud", "mount": "/etc/cloud"},
+        ],
+        image_pull_secrets=["registry"],
+    ),
 )
+OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "task", "uid": "1-2-3"}
 LEAST = TrainingJob("digits", "gb-keras:0.1.0", ("--data", "/d", "--output", "/o"))
 TRAINER_VERSION = (2, 3)
 
@@ -33,7 +45,7 @@ def trainer(name):
 
 MANIFESTS = {
     "TrainJob": lambda: (
-        manifests.train_job(FULL),
+        manifests.train_job(FULL, OWNER),
         schemas.of_pydantic(trainer("TrainJob")),
     ),
     "TrainJob, the least": lambda: (
@@ -62,7 +74,7 @@ MANIFESTS = {
 def places(value, place=()):
     """Paths of all dictionaries in a manifest that have fixed fields."""
     if isinstance(value, dict):
-        if place[-1:] not in [(name,) for name in ("labels", "limits", "requests")]:
+        if place[-1:] not in [(name,) for name in ("labels", "limits", "requests", "nodeSelector")]:
             yield place
         for key, inner in value.items():
             yield from places(inner, (*place, key))
@@ -131,6 +143,35 @@ def test_the_volume_is_mounted_in_the_container_that_the_runtime_has():
     (mounting,) = pods["containers"]
     assert mounting["name"] == container["name"]
     assert mounting["volumeMounts"][0]["name"] == pods["volumes"][0]["name"]
+
+
+def test_pods_of_both_kinds_of_job_are_given_the_same():
+    (patch,) = manifests.train_job(FULL)["spec"]["runtimePatches"]
+    (nodes,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pod = nodes["template"]["spec"]["template"]["spec"]
+    (container,) = pod.pop("containers")
+    assert pod["nodeSelector"] == {"gpu": "h100"}
+    assert pod["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    volumes = {volume.pop("name"): volume for volume in copy.deepcopy(pod["volumes"])}
+    seen = {each["mountPath"]: volumes[each["name"]] for each in container["volumeMounts"]}
+    assert seen == {
+        "/workspace": {"persistentVolumeClaim": {"claimName": "training"}},
+        "/etc/cloud": {"secret": {"secretName": "cloud"}},
+        "/dev/shm": {"emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}},
+    }
+    token = {
+        "name": "HF_TOKEN",
+        "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}},
+    }
+    # Kubeflow Trainer refuses variables of the node's container in a patch.
+    assert token in manifests.train_job(FULL)["spec"]["trainer"]["env"]
+    worker = manifests.tf_job(FULL)["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
+    (of_tf_job,) = worker.pop("containers")
+    assert worker.items() >= pod.items()
+    assert (of_tf_job["volumeMounts"], of_tf_job["env"]) == (container["volumeMounts"], [token])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,12 @@ import json
 import kfp.compiler
 import yaml
 from google.protobuf import json_format
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import (
+    PipelineDeploymentConfig,
+    PipelineSpec,
+    PlatformSpec,
+)
 
 
 def load(path):
@@ -13,6 +18,22 @@ def load(path):
     document, *platform = yaml.safe_load_all(path.read_text())
     assert not platform
     return json_format.ParseDict(document, PipelineSpec())
+
+
+def load_with_platform(path):
+    """The pipeline in a YAML file, and what its executors get of Kubernetes, by name."""
+    document, platform = yaml.safe_load_all(path.read_text())
+    return json_format.ParseDict(document, PipelineSpec()), kubernetes(platform)
+
+
+def kubernetes(platform):
+    """What the executors of a pipeline get of Kubernetes, by name."""
+    message = json_format.ParseDict(platform, PlatformSpec())
+    assert list(message.platforms) == ["kubernetes"]
+    return {
+        name: json_format.ParseDict(json_format.MessageToDict(each), KubernetesExecutorConfig())
+        for name, each in message.platforms["kubernetes"].deployment_spec.executors.items()
+    }
 
 
 def compile_spec(component, folder):

@@ -113,7 +113,9 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         verbose=verbose,
     )
     model.framework = "keras"
-    model.metadata.update(options, best_epoch=summary["best_epoch"], seconds=summary["seconds"])
+    # A cluster's store of metadata takes no null.
+    model.metadata.update({name: value for name, value in options.items() if value is not None})
+    model.metadata.update(best_epoch=summary["best_epoch"], seconds=summary["seconds"])
     for name, value in summary["final"].items():
         metrics.log_metric(name, value)
     # An artifact without a file counts as lost when a later run looks for it in the local cache.
