@@ -21,7 +21,7 @@ from gb_keras.data.tfds_directory import check_class_names
 from gb_keras.data.views import long_tail_counts
 from gb_keras.data.workers import BeamWorkers, in_this_process
 from gb_keras.data.write import write_splits
-from gb_keras.stages.files import new_directory, require_empty, write_json
+from gb_keras.stages.files import local_path, new_directory, require_empty, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ def prepare(
         ValueError: An argument is out of range, images cannot be used (`on_error="raise"`), or a
             class has too few images.
         FileNotFoundError: The source does not exist, or the fonts it is drawn from are missing.
+        ConnectionError: A URL cannot be reached.
         FileExistsError: `output_dir` already holds something else; it is left as it is.
 
     Example:
@@ -122,7 +123,7 @@ def prepare(
         on_error,
         min_images,
     )
-    output_dir = Path(output_dir).resolve()
+    output_dir = local_path(output_dir).resolve()
     name = full_name(data)
     existing = _existing(output_dir, name, options)
     if existing is not None:
