@@ -157,9 +157,31 @@ def open_table(kind: str, argument: str) -> Source:
         >>> open_table("csv", f"{file}?label=species").classes
         ('robin', 'wren')
     """
-    path, options = _parse(kind, argument)
-    root = options.get("root", str(path.parent))
+    path, root, options = _where(kind, argument)
     return TableSource(full_name(kind, argument), *read_rows(path, root, options))
+
+
+def files(kind: str, argument: str) -> Iterator[str]:
+    """The table and the images that it lists, each once: paths and URLs.
+
+    Args:
+        kind: As of `open_table`.
+        argument: As of `open_table`.
+
+    Raises:
+        FileNotFoundError: There is no such table.
+        ValueError: It cannot be read, or has not these columns.
+    """
+    path, root, options = _where(kind, argument)
+    yield str(path)
+    rows, _ = read_rows(path, root, options)
+    yield from dict.fromkeys(join(row.root, row.path) for row in rows if row.path)
+
+
+def _where(kind: str, argument: str) -> tuple[Location, str, dict[str, str]]:
+    """A table, the folder that its paths start from, and its options."""
+    path, options = _parse(kind, argument)
+    return path, options.get("root", str(path.parent)), options
 
 
 def open_huggingface(argument: str) -> Source:

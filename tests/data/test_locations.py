@@ -14,6 +14,7 @@ from PIL import Image
 from gb_keras.data.catalogue import full_name, open_source
 from gb_keras.data.images import UnreadableImageError
 from gb_keras.data.locations import location
+from gb_keras.data.source_version import source_version
 from gb_keras.stages.describe import describe
 from gb_keras.stages.prepare import prepare
 from tests.data.open_images import put_image, put_labels, put_tree
@@ -143,6 +144,23 @@ def test_labels_of_open_images_in_a_bucket(here, bucket):
         assert np.array_equal(one.load(), other.load())
 
 
+def test_a_changed_image_in_a_bucket_is_another_version(here, bucket):
+    files = fsspec.filesystem("s3")
+    files.copy("bucket/data/photos", "bucket/state/photos", recursive=True)
+    files.copy("bucket/data/tables", "bucket/state/tables", recursive=True)
+    names = ("folder:s3://bucket/state/photos", "csv:s3://bucket/state/tables/birds.csv")
+    before = [source_version(name) for name in names]
+    # What no row names matters to the folder alone.
+    files.pipe_file("bucket/state/photos/train/dog/notes.txt", b"notes")
+    others = [source_version(name) for name in names]
+    assert others[0] != before[0]
+    assert others[1] == before[1]
+    files.copy("bucket/data/photos/train/dog/2.png", "bucket/state/photos/train/dog/4.png")
+    after = [source_version(name) for name in names]
+    assert not set(after) & {*before, *others}
+    assert after == [source_version(name) for name in names]
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
@@ -169,6 +187,12 @@ def test_tables_and_folders_of_a_web_server(here, tmp_path):
         assert ids == {
             example.id for example in open_source(f"folder:{here}/photos").examples("test")
         }
+        named = [f"csv:{url}/t.csv", f"folder:{url}/photos"]
+        before = [source_version(name) for name in named]
+        assert before == [source_version(name) for name in named]
+        shutil.copy(tmp_path / "photos/train/dog/4.png", tmp_path / "photos/train/dog/2.png")
+        after = [source_version(name) for name in named]
+        assert all(one != other for one, other in zip(before, after, strict=True))
         first = next(iter(source.examples("test")))
         first.load()
         shutil.rmtree(tmp_path / "photos")
