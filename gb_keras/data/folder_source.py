@@ -48,6 +48,8 @@ class FolderSource:
         ('cat', 'dog')
     """
 
+    is_listed = True
+
     def __init__(self, path: Location | str) -> None:
         self.path = location(path)
         if not self.path.is_dir():

@@ -8,7 +8,7 @@ from typing import Any
 
 from gb_keras.data import table_source
 from gb_keras.data.catalogue import folder_of, full_name
-from gb_keras.data.locations import Location, entries, location, reaching
+from gb_keras.data.locations import Location, entries, is_url, location, reaching
 
 
 def source_version(data: str) -> str:
@@ -22,7 +22,8 @@ def source_version(data: str) -> str:
         data: As `open_source` takes it.
 
     Returns:
-        `"files "` and 16 hexadecimal digits; `""` for a data set that is not named by a path.
+        `"files "` and 16 hexadecimal digits; `""` for a data set that is not named by a path, or
+        by a URL that TensorFlow reads.
 
     Raises:
         ValueError: The name is unknown, or a table cannot be read.
@@ -42,6 +43,9 @@ def source_version(data: str) -> str:
     name = full_name(data)
     prefix, _, argument = name.partition(":")
     folder = folder_of(name)
+    if prefix == "tfds-dir" and is_url(argument):
+        # TensorFlow reads it, without what fsspec would need.
+        return ""
     if folder is not None:
         states = _of_folder(location(folder))
     elif prefix in table_source.OPTIONS:

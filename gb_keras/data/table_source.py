@@ -44,6 +44,8 @@ class TableSource:
         ValueError: Fewer than two classes in training, or others elsewhere.
     """
 
+    is_listed = True
+
     def __init__(self, name: str, rows: Sequence[Row], names: Sequence[str] = ()) -> None:
         self.name = name
         self._rows = rows

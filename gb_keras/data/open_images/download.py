@@ -55,6 +55,8 @@ class Download:
         ValueError: The file of classes cannot be read.
     """
 
+    is_listed = True
+
     def __init__(self, folder: Location, kind: str) -> None:
         self._folder = folder
         annotations = _ANNOTATIONS[kind]

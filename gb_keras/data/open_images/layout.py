@@ -101,10 +101,12 @@ class Layout(Protocol):
     Attributes:
         classes: Display names by machine-readable name, in order.
         splits: Those of `SPLITS` whose annotations are there, always with `"train"`.
+        is_listed: Whether photographs are listed without reading them.
     """
 
     classes: dict[str, str]
     splits: tuple[str, ...]
+    is_listed: bool
 
     def boxes(self, split: str) -> Iterator[tuple[Box, Photograph | None]]:
         """Every box of a split; `None` stands for a photograph that is not there.

@@ -40,6 +40,8 @@ class TfdsLayout:
         ValueError: It holds another data set, or no training split.
     """
 
+    is_listed = False
+
     def __init__(self, folder: Location, kind: str) -> None:
         self._builder = open_directory(str(folder))
         features = self._builder.info.features
