@@ -33,8 +33,9 @@ Backbone = Annotated[
     str,
     typer.Option(
         help="Model: small_cnn, resnet32, resnet18, resnet34, resnet18_v2 or resnet34_v2; one of "
-        "keras.applications, such as vgg16, inception_v3, resnet50_v2 or efficientnet_b0; or a "
-        "saved one, by its .keras file or the folder of a finished run.",
+        "keras.applications, such as vgg16, inception_v3, resnet50_v2 or efficientnet_b0; hub: and "
+        "a preset of keras-hub, such as hub:resnet_18_imagenet, or the folder of one; or a saved "
+        "one, by its .keras file or the folder of a finished run.",
         rich_help_panel=METHOD,
     ),
 ]
@@ -42,7 +43,7 @@ Weights = Annotated[
     str | None,
     typer.Option(
         help="Weights to start from: imagenet (downloaded by Keras) or a file of them, without "
-        "classifier. Default: random ones.",
+        "classifier; preset for those of a hub: backbone. Default: random ones.",
         show_default=False,
         rich_help_panel=METHOD,
     ),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
+# What names of presets of keras-hub begin with.
+PRESET = "hub:"
 # Of the RGB values in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -17,13 +19,13 @@ class Backbone:
 
     Attributes:
         features: Makes features `(batch, num_features)` of preprocessed images. Its second
-            argument says where weights come from: None, `"imagenet"` or a file.
+            argument says where weights come from: None, `"imagenet"` or a file, or `"preset"`.
         preprocess: Maps RGB or grey values 0..255 to what `features` was designed for.
         minimum_size: Smallest height and width; smaller images are enlarged inside the model.
         default_size: Height and width to use where the images have no common size.
         channels: Number of channels that it takes, or None for any. Where it is 3, grey images are
             repeated to RGB inside the model.
-        has_weights: Whether `features` takes `"imagenet"` or a file.
+        has_weights: Whether `features` takes anything but None.
         fixed_size: Height and width that images are resized to inside the model whatever their
             own, or None where the network takes any.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from gb_keras.backbones.backbone import Backbone
+from gb_keras.backbones.backbone import PRESET, Backbone
 from gb_keras.backbones.catalogue import get
 from gb_keras.backbones.classifier import classifier
 
@@ -33,12 +33,14 @@ def build(
     | `vgg16`, `resnet50`, ... | those of `keras.applications`, global average | 32 | 224 |
     | `inception_v3`, `inception_resnet_v2` | the same | 75 | 299 |
     | `xception` | the same | 71 | 299 |
+    | `hub:PRESET` | a network of keras-hub with its own preprocessing | 1 | its own |
     | a `.keras` file or a run folder | that model without its last layer | its own | its own |
 
     `names()` has them all.
 
     Args:
-        name: One of `names()`, a saved model or the folder of a finished training. A saved model
+        name: One of `names()`, `hub:` with a preset of keras-hub (`hub:resnet_18_imagenet`, or
+            the folder of one), a saved model or the folder of a finished training. A saved model
             must take values 0..255, as those of this project, or begin with its own preprocessing.
         input_shape: Height, width and channels of the images.
         num_classes: Number of classes, at least 2.
@@ -47,7 +49,8 @@ def build(
         logit_scale: None for a `Dense` classifier; a number for a `NormalizedDense` one of this
             scale, as `LDAMLoss` expects it.
         weights: None for random weights (or those of the saved model), `"imagenet"` for what Keras
-            publishes and downloads, or a file of them, without the classifier.
+            publishes and downloads, or a file of them, without the classifier; of a preset
+            `"preset"`.
 
     Returns:
         A functional model, not compiled. Its classifier has random weights.
@@ -56,7 +59,7 @@ def build(
         ValueError: Unknown name, a shape or number of classes that makes no sense, or weights that
             the backbone does not take.
         FileNotFoundError: There is no saved model or file of weights of this path.
-        ConnectionError: The weights could not be downloaded.
+        ConnectionError: The weights or the preset could not be downloaded.
 
     Example:
         >>> model = build("small_cnn", (8, 8, 1), num_classes=10, seed=0)
@@ -78,7 +81,12 @@ def build(
     if backbone.channels == 3 and channels == 1:
         x = layers.Concatenate(dtype="float32", name="grey_to_rgb")([x, x, x])
     x = backbone.features(backbone.preprocess(x), None if weights is None else os.fspath(weights))
-    return keras.Model(inputs, classifier(num_classes, logit_scale)(x), name=Path(name).stem)
+    return keras.Model(inputs, classifier(num_classes, logit_scale)(x), name=_called(name))
+
+
+def _called(name: str | os.PathLike) -> str:
+    """A short name of a backbone for its model."""
+    return Path(os.fspath(name).removeprefix(PRESET)).stem
 
 
 def _check(

@@ -2,9 +2,9 @@
 
 import os
 
-from gb_keras.backbones import saved
+from gb_keras.backbones import hub, saved
 from gb_keras.backbones.applications import applications
-from gb_keras.backbones.backbone import Backbone, to_minus_one_to_one
+from gb_keras.backbones.backbone import PRESET, Backbone, to_minus_one_to_one
 from gb_keras.backbones.basic_resnet import basic_resnet, basic_resnet_v2
 from gb_keras.backbones.small_networks import resnet32, small_cnn
 from gb_keras.names import require_name
@@ -25,12 +25,16 @@ def get(name: str | os.PathLike) -> Backbone:
     """The backbone of a name, or of a saved model.
 
     Args:
-        name: One of `names()`, a `.keras` file or the folder of a finished training.
+        name: One of `names()`, `hub:` and a preset of keras-hub, a `.keras` file or the folder of
+            a finished training.
 
     Raises:
         ValueError: There is none of this name, or the saved model cannot be one.
         FileNotFoundError: There is no file of this path.
+        ConnectionError: The preset could not be downloaded.
     """
+    if os.fspath(name).startswith(PRESET):
+        return hub.backbone(os.fspath(name).removeprefix(PRESET))
     file = saved.model_file(name)
     if file is not None:
         return saved.backbone(file)

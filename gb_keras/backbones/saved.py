@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from gb_keras.backbones.backbone import Backbone, as_it_is
+from gb_keras.backbones.backbone import PRESET, Backbone, as_it_is
 from gb_keras.backbones.classifier import NAME
 from gb_keras.normalized_dense import NormalizedDense
 
@@ -26,6 +26,8 @@ def model_file(name: str | os.PathLike) -> Path | None:
         True
     """
     path = Path(name)
+    if os.fspath(name).startswith(PRESET):
+        return None
     if path.suffix != ".keras" and len(path.parts) == 1 and not path.is_dir():
         return None
     file = path / "model.keras" if path.is_dir() else path

@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Callable
-from pathlib import Path
 
 from gb_keras.data import table_source
 from gb_keras.data.array_source import digits, mnist5k
 from gb_keras.data.folder_source import FolderSource
 from gb_keras.data.glyph_source import glyphs, glyphs_cjk
+from gb_keras.data.locations import absolute, reaching
 from gb_keras.data.open_images import options
 from gb_keras.data.open_images.boxes import OpenImagesBoxes
 from gb_keras.data.open_images.labels import OpenImagesLabels
@@ -74,7 +74,7 @@ def full_name(data: str) -> str:
             f"Received: {data!r}.{_suggestion(prefix)}"
         )
     if _PREFIXES[prefix] == "PATH":
-        return f"{prefix}:{Path(argument).expanduser().resolve()}"
+        return f"{prefix}:{absolute(argument)}"
     if prefix in table_source.OPTIONS:
         return table_source.full_name(prefix, argument)
     if prefix == "open-images":
@@ -122,6 +122,7 @@ def open_source(data: str) -> Source:
         ValueError: The name is unknown, or what it names is no image classification data set.
         FileNotFoundError: The path does not exist, or the fonts that `glyphs` and `glyphs-cjk`
             are drawn from are not installed.
+        ConnectionError: A URL cannot be reached.
 
     Example:
         >>> open_source("digits").classes
@@ -131,6 +132,11 @@ def open_source(data: str) -> Source:
     if name in _PLAIN:
         return _PLAIN[name]()
     prefix, _, argument = name.partition(":")
+    with reaching(argument):
+        return _open(prefix, argument)
+
+
+def _open(prefix: str, argument: str) -> Source:
     if prefix == "folder":
         return FolderSource(argument)
     if prefix in ("csv", "parquet"):

@@ -2,12 +2,13 @@
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from gb_keras.data.images import UnreadableImageError, decode_image
+from gb_keras.data.locations import Entry, Location, entries, location, read_bytes
 from gb_keras.data.source import Example
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -31,11 +32,12 @@ class FolderSource:
     loaded, and so is an image that lies beside the class folders.
 
     Args:
-        path: The folder.
+        path: The folder, or its URL.
 
     Raises:
         FileNotFoundError: The folder does not exist.
-        ValueError: Fewer than two classes, or a layout that is neither of the two.
+        ValueError: Fewer than two classes, a layout that is neither of the two, or a URL that
+            nothing reads.
 
     Example:
         >>> import tempfile
@@ -46,8 +48,10 @@ class FolderSource:
         ('cat', 'dog')
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path).resolve()
+    is_listed = True
+
+    def __init__(self, path: Location | str) -> None:
+        self.path = location(path)
         if not self.path.is_dir():
             raise FileNotFoundError(
                 f"Expected a folder of images. Received: {str(self.path)!r}, which is "
@@ -56,50 +60,48 @@ class FolderSource:
         self.name = f"folder:{self.path}"
         self._roots = _split_folders(self.path)
         self.splits = tuple(self._roots)
-        self.classes = tuple(folder.name for folder in _subfolders(self._roots["train"]))
+        self._folders = {split: subfolders(root) for split, (_, root) in self._roots.items()}
+        self.classes = tuple(folder.name for folder in self._folders["train"])
         self._check_classes()
 
     def examples(self, split: str) -> Iterator[Example]:
         """Every file of a split, class by class, sorted by path."""
-        root = self._roots[split]
-        for path in _sorted_files(root):
-            if path.suffix.lower() in EXTENSIONS:
+        name, root = self._roots[split]
+        for file in _files(entries(root)):
+            if _extension(file.name) in EXTENSIONS:
                 reason = "wrongly placed: an image outside the class folders"
-                yield Example(self._id(path), -1, functools.partial(refuse, reason))
-        for label, name in enumerate(self.classes):
-            for path in _walk(root / name):
-                yield Example(self._id(path), label, functools.partial(load_file, path))
-
-    def _id(self, path: Path) -> str:
-        # File names are bytes; those that are no UTF-8 still need a name that can be written.
-        return os.fsencode(path.relative_to(self.path).as_posix()).decode(
-            "utf-8", "backslashreplace"
-        )
+                yield Example(_id(name, file), -1, functools.partial(refuse, reason))
+        labels = {name: label for label, name in enumerate(self.classes)}
+        for folder in self._folders[split]:
+            label = labels[folder.name]
+            for file_name, file in _walk(folder, f"{name}{folder.name}/"):
+                load = functools.partial(load_file, file.location, file.name)
+                yield Example(file_name, label, load)
 
     def _check_classes(self) -> None:
         if len(self.classes) < 2:
             raise ValueError(
                 "Expected a folder with at least 2 class folders. Received: "
-                f"{str(self._roots['train'])!r} with {len(self.classes)}: {list(self.classes)}. "
-                "Put the images of each class into a sub-folder named after the class."
+                f"{str(self._roots['train'][1])!r} with {len(self.classes)}: "
+                f"{list(self.classes)}. Put the images of each class into a sub-folder named after "
+                "the class."
             )
-        for split, root in self._roots.items():
-            names = {folder.name for folder in _subfolders(root)}
-            if strange := sorted(names - set(self.classes)):
+        for split, folders in self._folders.items():
+            if strange := sorted({folder.name for folder in folders} - set(self.classes)):
                 raise ValueError(
                     f"Expected the classes of {split!r} to be among those of 'train', "
                     f"{list(self.classes)}. Received also: {strange}."
                 )
 
 
-def _split_folders(path: Path) -> dict[str, Path]:
-    """The folder of each split; the whole folder is `"train"` where there are none."""
-    folders = {folder.name: folder for folder in _subfolders(path)}
+def _split_folders(path: Location) -> dict[str, tuple[str, Location]]:
+    """Of each split what names begin with, and its folder; `"train"` has all if there are none."""
+    folders = {folder.name: folder.location for folder in subfolders(path)}
     known = {name for names in FOLDERS_OF_SPLIT.values() for name in names}
     # A class may be called "train": only folders that hold class folders are splits.
-    splits = {name for name, folder in folders.items() if name in known and _subfolders(folder)}
+    splits = {name for name, folder in folders.items() if name in known and subfolders(folder)}
     if not splits:
-        return {"train": path}
+        return {"train": ("", path)}
     strange = sorted(set(folders) - known)
     if strange or "train" not in splits or {"validation", "val"} <= splits:
         raise ValueError(
@@ -108,27 +110,31 @@ def _split_folders(path: Path) -> dict[str, Path]:
             "Move or rename the folders that do not belong."
         )
     return {
-        split: folders[name]
+        split: (f"{name}/", folders[name])
         for split, names in FOLDERS_OF_SPLIT.items()
         for name in names
         if name in splits
     }
 
 
-def _subfolders(path: Path) -> list[Path]:
-    return sorted(
+def subfolders(folder: Location) -> list[Entry]:
+    """The folders in a folder, but those that are hidden or left by archives, sorted by name."""
+    return _folders(entries(folder))
+
+
+def _folders(found: Iterable[Entry]) -> list[Entry]:
+    return [
         entry
-        for entry in path.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
-    )
+        for entry in found
+        if entry.is_folder and not entry.name.startswith(".") and entry.name != "__MACOSX"
+    ]
 
 
-def _sorted_files(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if not entry.is_dir() and not _is_junk(entry))
+def _files(found: Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in found if not entry.is_folder and not _is_junk(entry.name.lower())]
 
 
-def _is_junk(path: Path) -> bool:
-    name = path.name.lower()
+def _is_junk(name: str) -> bool:
     stem, extension = os.path.splitext(name)
     return (
         name.startswith(".")
@@ -137,35 +143,77 @@ def _is_junk(path: Path) -> bool:
     )
 
 
-def _walk(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """The files of a class folder and its sub-folders; links that lead in a circle end it."""
-    real = folder.resolve()
-    if not folder.is_dir() or real in parents:
-        return
-    yield from _sorted_files(folder)
-    for subfolder in _subfolders(folder):
-        yield from _walk(subfolder, (*parents, real))
+def _walk(
+    folder: Entry, called: str, parents: tuple[Path, ...] = ()
+) -> Iterator[tuple[str, Entry]]:
+    """The files of a class folder and its sub-folders; links that lead in a circle end it.
+
+    Args:
+        folder: The folder.
+        called: What the names of its files begin with.
+        parents: Those that it was reached through, on this machine.
+    """
+    if isinstance(folder.location, Path):
+        real = folder.location.resolve()
+        if real in parents:
+            return
+        parents = (*parents, real)
+    found = entries(folder.location)
+    for file in _files(found):
+        yield _id(called, file), file
+    for subfolder in _folders(found):
+        yield from _walk(subfolder, f"{called}{subfolder.name}/", parents)
 
 
-def load_file(path: Path) -> np.ndarray:
+def _id(called: str, file: Entry) -> str:
+    # File names are bytes; those that are no UTF-8 still need a name that can be written.
+    return os.fsencode(called + file.name).decode("utf-8", "backslashreplace")
+
+
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def load_file(file: Location | str, name: str) -> np.ndarray:
     """The image of a file, uint8 `(height, width, 3)`.
+
+    Args:
+        file: Where it lies.
+        name: What it is called.
 
     Raises:
         UnreadableImageError: No image, by its name or content, or a file that cannot be read.
+        ConnectionError: It cannot be reached, so that nobody knows.
     """
-    if path.suffix.lower() not in EXTENSIONS:
+    if _extension(name) not in EXTENSIONS:
         raise UnreadableImageError(
-            f"wrongly named: {path.suffix or 'no'} extension, expected one of "
+            f"wrongly named: {os.path.splitext(name)[1] or 'no'} extension, expected one of "
             f"{' '.join(EXTENSIONS)}"
         )
-    if not path.is_file():
+    place = location(file) if isinstance(file, str) else file
+    return decode_image(read_image(place))
+
+
+def read_image(file: Location) -> bytes:
+    """The content of an image's file.
+
+    Raises:
+        UnreadableImageError: The file cannot be read.
+        ConnectionError: It cannot be reached.
+    """
+    if isinstance(file, Path) and not file.is_file():
         # Reading a pipe or a device could wait for ever.
         raise UnreadableImageError("cannot be opened (a broken link, or no regular file)")
     try:
-        data = path.read_bytes()
+        return read_bytes(file)
     except OSError as error:
-        raise UnreadableImageError(f"cannot be opened ({error.strerror})") from error
-    return decode_image(data)
+        # Over a network other errors say nothing of the image.
+        if not isinstance(file, Path) and not isinstance(
+            error, FileNotFoundError | PermissionError
+        ):
+            raise
+        reason = error.strerror or ("not there" if isinstance(error, FileNotFoundError) else error)
+        raise UnreadableImageError(f"cannot be opened ({reason})") from error
 
 
 def refuse(reason: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 try:
@@ -47,11 +47,14 @@ def marked_as_ours(folder: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def remove_leftovers(target: Path) -> list[Path]:
+def remove_leftovers(
+    target: Path, salvage: Callable[[Path], object] = lambda folder: None
+) -> list[Path]:
     """Remove the unfinished folders of dead runs that were to become `target`.
 
     Args:
         target: The folder that those runs would have made.
+        salvage: Called with each before it is removed, while no other run can have it.
 
     Returns:
         What was removed. Folders without our lock, or with one that is held, are left.
@@ -66,6 +69,7 @@ def remove_leftovers(target: Path) -> list[Path]:
         with contextlib.suppress(OSError), open(lock) as file:
             # Fails when the run still lives, or where the file system knows no locks.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            salvage(folder)
             # The lock goes last: what cannot be removed now is still known as ours later.
             for entry in set(folder.iterdir()) - {lock}:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

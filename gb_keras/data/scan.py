@@ -48,7 +48,7 @@ def scan_part(source: Source, folder: Path, image_size: int | None, part: int, p
 
     Of all blocks of neighbours in a split the share has each n-th. It leaves the images in one
     file, see `stored_file`, and what is to be remembered of them in others. They appear whole or
-    not at all; doing it again does the same.
+    not at all; what is there already is not done again.
 
     Args:
         source: The data set.
@@ -57,7 +57,10 @@ def scan_part(source: Source, folder: Path, image_size: int | None, part: int, p
         part: Number of the share, from 0.
         parts: How many shares there are.
     """
+    if is_scanned(folder, part):
+        return
     counts: dict[str, int] = {}
+    # The outermost appears last.
     with (
         whole_file(_seen_file(folder, part)) as seen,
         whole_file(_rows_file(folder, part)) as rows,
@@ -164,6 +167,16 @@ def stored_file(folder: Path, part: int) -> Path:
         'part-00003.images'
     """
     return folder / f"part-{part:05d}.images"
+
+
+def files_of_part(folder: Path, part: int) -> tuple[Path, ...]:
+    """All files of a share, in the order in which they appear."""
+    return stored_file(folder, part), _rows_file(folder, part), _seen_file(folder, part)
+
+
+def is_scanned(folder: Path, part: int) -> bool:
+    """Whether a share is there as a whole."""
+    return _seen_file(folder, part).exists()
 
 
 def _rows_file(folder: Path, part: int) -> Path:

@@ -51,6 +51,7 @@ class Source(Protocol):
         splits: Those of `SPLITS` that the source comes with, always with `"train"`.
 
     A source whose images have any number of labels has `multi_label`, True.
+    One that lists its examples without reading their images has `is_listed`, True.
     A source that is made of files which the reader of its manifest cannot see also has
     `made_of`, the SHA-256 of each by its name. One that does not count all that its files list has
     `left_out`, by split how many there were of each reason, once a split was read.
@@ -63,6 +64,11 @@ class Source(Protocol):
     def examples(self, split: str) -> Iterator[Example]:
         """Every example of a split, in the same order at each call."""
         ...
+
+
+def is_listed(source: Source) -> bool:
+    """Whether the examples of a source can be listed without reading their images."""
+    return getattr(source, "is_listed", False)
 
 
 def is_multi_label(source: Source) -> bool:

@@ -1,24 +1,25 @@
 """What stands behind the path of a data set's name: `PATH?option=value&option=value`."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
+from gb_keras.data.locations import Location, location
 from gb_keras.names import require_name
 
 
-def parse(argument: str, known: Collection[str]) -> tuple[Path, dict[str, str]]:
+def parse(argument: str, known: Collection[str]) -> tuple[Location, dict[str, str]]:
     """Take a path and its options apart.
 
     Args:
-        argument: A path, and behind a `?` the options, written as in a URL.
+        argument: A path or URL, and behind a `?` the options, written as in a URL.
         known: Names of the options that there are.
 
     Returns:
         The path, absolute, and the options that were given.
 
     Raises:
-        ValueError: An option is unknown, given twice, or written in another way.
+        ValueError: An option is unknown, given twice, or written in another way, or nothing reads
+            such a URL.
 
     Example:
         >>> parse("/data/../table.csv?label=species", ["path", "label"])
@@ -37,10 +38,10 @@ def parse(argument: str, known: Collection[str]) -> tuple[Path, dict[str, str]]:
         require_name("option", name, known)
     if len(options) < len(given):
         raise ValueError(f"Expected each option once. Received: {argument!r}.")
-    return Path(path).expanduser().resolve(), options
+    return location(path), options
 
 
-def join(path: Path, options: Mapping[str, str], safe: str = "") -> str:
+def join(path: Location | str, options: Mapping[str, str], safe: str = "") -> str:
     """The argument with these options; those without a value are left out.
 
     Args:
@@ -49,7 +50,7 @@ def join(path: Path, options: Mapping[str, str], safe: str = "") -> str:
         safe: Characters to write as they are.
 
     Example:
-        >>> join(Path("/table.csv"), {"label": "species", "split": ""})
+        >>> join("/table.csv", {"label": "species", "split": ""})
         '/table.csv?label=species'
     """
     query = urlencode({name: value for name, value in options.items() if value}, safe=safe)

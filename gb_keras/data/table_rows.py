@@ -1,13 +1,14 @@
 """The rows of tables that list images and their labels: CSV, Parquet and JSON lines."""
 
+import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from gb_keras.data.label_set import LabelSet
+from gb_keras.data.locations import Location, read_bytes
 from gb_keras.data.source import SPLITS
 
 # What people call the columns, where no option says.
@@ -26,7 +27,7 @@ class Row:
     Attributes:
         place: Where it stands, for people.
         path: The image's file, as the table has it; empty if it has none.
-        root: Folder that a relative `path` starts from.
+        root: Folder that a relative `path` starts from, absolute or a URL.
         label: Name of the class, empty if the table has none; or the label set of a table with a
             column for each label, empty if the row knows none of them.
         split: One of `SPLITS`.
@@ -35,20 +36,20 @@ class Row:
 
     place: str
     path: str
-    root: Path
+    root: str
     label: str | LabelSet
     split: str
     group: str | None
 
 
 def read_rows(
-    path: Path, root: Path, options: dict[str, str], split: str = "train"
+    path: Location, root: str, options: dict[str, str], split: str = "train"
 ) -> tuple[list[Row], tuple[str, ...]]:
     """The rows of a table, and the names of its labels where each has a column.
 
     Args:
         path: The table.
-        root: Folder that relative paths of images start from.
+        root: Folder that relative paths of images start from, absolute or a URL.
         options: Columns by `path`, `label`, `labels` (several, or `*` for all that have no other
             use), `split` and `group`.
         split: That of all rows, where no column says.
@@ -93,7 +94,7 @@ def read_rows(
 
 
 def _label_columns(
-    table: pd.DataFrame, path: Path, given: str, used: Collection[str]
+    table: pd.DataFrame, path: Location, given: str, used: Collection[str]
 ) -> tuple[str, ...]:
     """The columns that are labels, in the order of their indices."""
     if given == "*":
@@ -110,7 +111,7 @@ def _label_columns(
     return names
 
 
-def _label_sets(table: pd.DataFrame, path: Path, names: Sequence[str]) -> list[LabelSet]:
+def _label_sets(table: pd.DataFrame, path: Location, names: Sequence[str]) -> list[LabelSet]:
     """The label set of each row; complete ones where nothing is unknown in the whole table."""
     cells = np.empty((len(table), len(names)), dtype=np.int8)
     for column, name in enumerate(names):
@@ -127,7 +128,7 @@ def _label_sets(table: pd.DataFrame, path: Path, names: Sequence[str]) -> list[L
     ]
 
 
-def _state(text: str, path: Path, name: str) -> int:
+def _state(text: str, path: Location, name: str) -> int:
     """1 present, 0 absent, -1 unknown."""
     for state, words in ((1, _PRESENT), (0, _ABSENT), (-1, _UNKNOWN)):
         if text.lower().removesuffix(".0") in words:
@@ -141,19 +142,20 @@ def _state(text: str, path: Path, name: str) -> int:
 _SPLIT_OF = {"val": "validation", "valid": "validation", "training": "train", "testing": "test"}
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Location) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(
             f"Expected a table. Received: {str(path)!r}, which is "
             f"{'no file' if path.exists() else 'not there'}."
         )
     try:
+        file = io.BytesIO(read_bytes(path))
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(file)
         if path.suffix.lower() == ".jsonl":
-            return pd.read_json(path, lines=True, dtype=False)
+            return pd.read_json(file, lines=True, dtype=False)
         return pd.read_csv(
-            path,
+            file,
             sep="\t" if path.suffix.lower() == ".tsv" else ",",
             dtype=str,
             # A class may be called "NA" or "null".
@@ -168,7 +170,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _column(
-    table: pd.DataFrame, path: Path, name: str, options: dict[str, str], usual: Sequence[str]
+    table: pd.DataFrame, path: Location, name: str, options: dict[str, str], usual: Sequence[str]
 ) -> str:
     """The column of a table that holds what `name` says."""
     candidates = [options[name]] if name in options else usual

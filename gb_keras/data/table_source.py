@@ -1,8 +1,8 @@
 """Tables that list images and their labels: CSV, Parquet, and Hugging Face's image folders."""
 
 import functools
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from gb_keras.data import source_options
 from gb_keras.data.folder_source import FOLDERS_OF_SPLIT, FolderSource, load_file, refuse
 from gb_keras.data.label_set import LabelSet, presence_counts
+from gb_keras.data.locations import Location, absolute, is_url, join
 from gb_keras.data.source import SPLITS, Example, Source
 from gb_keras.data.table_rows import Row, read_rows
 
@@ -43,6 +44,8 @@ class TableSource:
         ValueError: Fewer than two classes in training, or others elsewhere.
     """
 
+    is_listed = True
+
     def __init__(self, name: str, rows: Sequence[Row], names: Sequence[str] = ()) -> None:
         self.name = name
         self._rows = rows
@@ -64,9 +67,9 @@ class TableSource:
 
     def examples(self, split: str) -> Iterator[Example]:
         """Every row of a split, in the order of the table."""
-        first: dict[Path, Row] = {}
+        first: dict[str, Row] = {}
         for row, label in zip(self._rows, self._labels, strict=True):
-            file = row.root / row.path
+            file = join(row.root, row.path)
             before = first.setdefault(file, row) if row.path else row
             if row.split != split:
                 continue
@@ -76,7 +79,7 @@ class TableSource:
                 load = functools.partial(refuse, f"{row.place}: {reason or 'no label'}")
                 yield Example(name, -1, load)
             else:
-                load = functools.partial(load_file, file)
+                load = functools.partial(load_file, file, _called(row.path))
                 yield Example(name, label, load, row.group)
 
 
@@ -124,11 +127,11 @@ def full_name(kind: str, argument: str) -> str:
     return f"{kind}:{source_options.join(path, ordered, safe='/,*')}"
 
 
-def _parse(kind: str, argument: str) -> tuple[Path, dict[str, str]]:
+def _parse(kind: str, argument: str) -> tuple[Location, dict[str, str]]:
     """Path and options of a table, both paths absolute."""
     path, options = source_options.parse(argument, OPTIONS[kind])
     if "root" in options:
-        options["root"] = str(Path(options["root"]).expanduser().resolve())
+        options["root"] = absolute(options["root"])
     return path, options
 
 
@@ -137,28 +140,50 @@ def open_table(kind: str, argument: str) -> Source:
 
     Args:
         kind: `"csv"` or `"parquet"`.
-        argument: Its path, and behind a `?` the names of its columns: `path` (of the image; else
-            `path`, `file_name`, `filename` or `image`), `label` (else `label` or `class`), or
-            `labels` (multi-label: a column for each, `a,b,c`, or `*` for all that have no other
-            use; 1 is present, 0 absent, empty or -1 unknown), `split`
+        argument: Its path or URL, and behind a `?` the names of its columns: `path` (of the
+            image; else `path`, `file_name`, `filename` or `image`), `label` (else `label` or
+            `class`), or `labels` (multi-label: a column for each, `a,b,c`, or `*` for all that have
+            no other use; 1 is present, 0 absent, empty or -1 unknown), `split`
             (train, validation or test; else none: all rows are of one split), `group` (rows of one
             group stay in one split); and `root`, the folder that paths start from (else the
-            table's own).
+            table's own). Paths of images may be URLs themselves.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It cannot be read, has not these columns, or splits of other names.
 
     Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "birds.csv"
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "birds.csv"
         >>> _ = file.write_text("file_name,species\n1.jpg,wren\n2.jpg,robin\n")
         >>> open_table("csv", f"{file}?label=species").classes
         ('robin', 'wren')
     """
-    path, options = _parse(kind, argument)
-    root = Path(options.get("root", path.parent))
+    path, root, options = _where(kind, argument)
     return TableSource(full_name(kind, argument), *read_rows(path, root, options))
+
+
+def files(kind: str, argument: str) -> Iterator[str]:
+    """The table and the images that it lists, each once: paths and URLs.
+
+    Args:
+        kind: As of `open_table`.
+        argument: As of `open_table`.
+
+    Raises:
+        FileNotFoundError: There is no such table.
+        ValueError: It cannot be read, or has not these columns.
+    """
+    path, root, options = _where(kind, argument)
+    yield str(path)
+    rows, _ = read_rows(path, root, options)
+    yield from dict.fromkeys(join(row.root, row.path) for row in rows if row.path)
+
+
+def _where(kind: str, argument: str) -> tuple[Location, str, dict[str, str]]:
+    """A table, the folder that its paths start from, and its options."""
+    path, options = _parse(kind, argument)
+    return path, options.get("root", str(path.parent)), options
 
 
 def open_huggingface(argument: str) -> Source:
@@ -169,8 +194,8 @@ def open_huggingface(argument: str) -> Source:
     column `file_name`.
 
     Args:
-        argument: The folder, and behind a `?` the name of the column with the `label` (else `label`
-            or `class`).
+        argument: The folder or its URL, and behind a `?` the name of the column with the `label`
+            (else `label` or `class`).
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -203,13 +228,20 @@ def open_huggingface(argument: str) -> Source:
         row
         for split, table in tables.items()
         if table is not None
-        for row in read_rows(table, table.parent, columns, split)[0]
+        for row in read_rows(table, str(table.parent), columns, split)[0]
     ]
     return TableSource(name, rows)
 
 
-def _metadata(folder: Path) -> Path | None:
+def _metadata(folder: Location) -> Location | None:
     return next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+
+
+def _called(path: str) -> str:
+    """The name of a file; one of a web server without what is asked of it."""
+    if is_url(path):
+        path = path.partition("?")[0]
+    return os.path.basename(path)
 
 
 def _problem(row: Row, before: Row) -> str:

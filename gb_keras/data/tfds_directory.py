@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.utils import shard_utils
@@ -24,13 +25,15 @@ def open_directory(directory: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """Open a TFDS directory, as `tfds.builder_from_directory` does, with clear errors.
 
     Args:
-        directory: The folder that holds `dataset_info.json` and `features.json`.
+        directory: The folder that holds `dataset_info.json` and `features.json`, or its URL, of
+            those that TensorFlow itself reads.
 
     Returns:
         A read-only builder.
 
     Raises:
         FileNotFoundError: The folder is missing or holds no TFDS data set.
+        ValueError: TensorFlow reads no such URL.
 
     Example:
         >>> open_directory("/no/such/folder")
@@ -38,9 +41,15 @@ def open_directory(directory: str | os.PathLike) -> tfds.core.DatasetBuilder:
         ...
         FileNotFoundError: Expected a TFDS data set ... Received: '/no/such/folder', ...
     """
-    directory = Path(directory)
     for name in ("dataset_info.json", "features.json"):
-        if not (directory / name).is_file():
+        try:
+            found = tf.io.gfile.exists(os.path.join(directory, name))
+        except tf.errors.UnimplementedError as error:
+            raise ValueError(
+                "Expected a TFDS data set on this machine, or in a file system that TensorFlow "
+                f"reads. Received: {str(directory)!r}. {error.message}. Copy it to this machine."
+            ) from error
+        if not found:
             raise FileNotFoundError(
                 "Expected a TFDS data set (a folder made by `gb-keras prepare` or by TensorFlow "
                 f"Datasets). Received: {str(directory)!r}, which has no {name}."

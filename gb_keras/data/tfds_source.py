@@ -3,7 +3,6 @@
 import functools
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from gb_keras.data.images import UnreadableImageError, decode_image
 from gb_keras.data.label_set import ABSENT, PRESENT, LabelSet, shown
+from gb_keras.data.locations import absolute
 from gb_keras.data.source import SPLITS, Example
 from gb_keras.data.tfds_directory import no_protobuf_warnings, open_directory
 
@@ -94,8 +94,8 @@ def open_tfds(name: str) -> TfdsSource:
 
 
 def open_tfds_directory(path: str | os.PathLike) -> TfdsSource:
-    """Open a TFDS directory, for example one that `prepare` has made."""
-    path = Path(path).resolve()
+    """Open a TFDS directory, for example one that `prepare` has made, or its URL."""
+    path = absolute(path)
     return TfdsSource(f"tfds-dir:{path}", open_directory(path))
 
 

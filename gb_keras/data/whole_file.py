@@ -30,6 +30,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         yield partial
+        with open(partial, "rb") as file:
+            # Also after a power cut its name must stand for all of it.
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

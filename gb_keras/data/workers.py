@@ -5,7 +5,7 @@ import difflib
 import io
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gb_keras.data import beam_worker
@@ -15,6 +15,11 @@ Item = TypeVar("Item")
 # Beam's own choice for DirectRunner would be Prism: a program that it downloads, and which runs
 # all of the work in one process.
 _LOCAL_RUNNER = "FnApiRunner"
+# Options with the addresses of clusters, as an example has them.
+_ADDRESSES = {
+    "FlinkRunner": ("flink_master", "HOST:8081"),
+    "SparkRunner": ("spark_master_url", "spark://HOST:7077"),
+}
 # Shares of the work for a worker, so that none waits long for the slowest.
 _SHARES_OF_WORKER = 4
 # And where nobody knows how many workers there will be.
@@ -65,7 +70,8 @@ class BeamWorkers:
         num_shares: Into how many items to divide a large piece of work.
 
     Raises:
-        ValueError: Beam is not installed, or an option is unknown or has no such value.
+        ValueError: Beam is not installed, an option is unknown or has no such value, or a runner
+            lacks the address of its cluster.
 
     Example:
         >>> workers = BeamWorkers(["direct_num_workers=2"])
@@ -82,6 +88,7 @@ class BeamWorkers:
         chosen = _by_name(given, known)
         if chosen.get("runner", "DirectRunner") == "DirectRunner":
             chosen["runner"] = _LOCAL_RUNNER
+        _require_address(chosen)
         local = chosen["runner"] == _LOCAL_RUNNER
         number = chosen.get("direct_num_workers", "0")
         if number.startswith("-"):
@@ -164,6 +171,17 @@ def _import_beam() -> None:
         ) from error
     finally:
         logging.getLogger().removeHandler(handler)
+
+
+def _require_address(chosen: Mapping[str, Any]) -> None:
+    """Refuse a cluster without an address: Beam would download one and start it here."""
+    runner = chosen["runner"]
+    address = _ADDRESSES.get(runner)
+    if address is not None and not chosen.keys() & {address[0], "job_endpoint"}:
+        raise ValueError(
+            f"Expected {address[0]}={address[1]}, the address of the cluster, with "
+            f"runner={runner}. Received: none. For this machine alone: runner=DirectRunner."
+        )
 
 
 def _by_name(given: Iterable[str], known: dict[str, Any]) -> dict[str, Any]:

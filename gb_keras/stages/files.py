@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -86,13 +87,33 @@ def new_directory(target: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
+def local_path(target: str | os.PathLike) -> Path:
+    """A path for results, which must be one of this machine.
+
+    Raises:
+        ValueError: It is a URL.
+
+    Example:
+        >>> local_path("runs/one").name
+        'one'
+    """
+    # A path that was a URL has lost one of its slashes.
+    if re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(target)):
+        raise ValueError(
+            "Expected a folder of this machine for the result, such as one of a mounted volume. "
+            f"Received: {os.fspath(target)!r}."
+        )
+    return Path(target)
+
+
 def require_empty(target: str | os.PathLike) -> None:
     """Refuse a target folder that already holds something.
 
     Raises:
         FileExistsError: `target` or a parent is a file, or `target` a folder that is not empty.
+        ValueError: `target` is a URL.
     """
-    target = Path(target)
+    target = local_path(target)
     for parent in target.parents:
         if parent.exists() and not parent.is_dir():
             raise FileExistsError(

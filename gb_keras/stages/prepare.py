@@ -1,6 +1,5 @@
 """Prepare a data set: named source in, standard TFDS directory with a manifest out."""
 
-import functools
 import logging
 import os
 import shutil
@@ -13,15 +12,16 @@ import numpy as np
 from gb_keras.data import manifest as manifests
 from gb_keras.data.catalogue import folder_of, full_name, open_source
 from gb_keras.data.label_set import split_counts
-from gb_keras.data.leftovers import marked_as_ours, remove_leftovers
+from gb_keras.data.leftovers import marked_as_ours
 from gb_keras.data.plan import Plan, plan_splits
-from gb_keras.data.scan import Scan, found, scan_part, scan_part_by_name
+from gb_keras.data.reading import read_source
+from gb_keras.data.scan import Scan
 from gb_keras.data.source import Source, is_multi_label
 from gb_keras.data.tfds_directory import check_class_names
 from gb_keras.data.views import long_tail_counts
 from gb_keras.data.workers import BeamWorkers, in_this_process
 from gb_keras.data.write import write_splits
-from gb_keras.stages.files import new_directory, require_empty, write_json
+from gb_keras.stages.files import local_path, new_directory, require_empty, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,9 @@ def prepare(
 
     The result is a TFDS directory that `tfds.builder_from_directory` opens (features `image`,
     `label`, `id`; splits `train`, `validation`, `test`) with a `manifest.json`. It appears whole
-    or not at all. The same arguments give the same files.
+    or not at all. The same arguments give the same files. A run that was killed is gone on from by
+    the next one to the same folder: what it has read of a source that is named by a path, and has
+    not changed since, is not read again.
 
     - Splits of the source are kept; a missing one is drawn from its `train` split, stratified by
       class. No image is in two splits: identical images are kept together, and where the source
@@ -90,6 +92,7 @@ def prepare(
         ValueError: An argument is out of range, images cannot be used (`on_error="raise"`), or a
             class has too few images.
         FileNotFoundError: The source does not exist, or the fonts it is drawn from are missing.
+        ConnectionError: A URL cannot be reached.
         FileExistsError: `output_dir` already holds something else; it is left as it is.
 
     Example:
@@ -122,22 +125,22 @@ def prepare(
         on_error,
         min_images,
     )
-    output_dir = Path(output_dir).resolve()
+    output_dir = local_path(output_dir).resolve()
     name = full_name(data)
     existing = _existing(output_dir, name, options)
     if existing is not None:
+        logger.warning("Nothing was made: %s holds this very data set already.", output_dir)
         return existing
     _check_outside(output_dir, name)
     workers = BeamWorkers(beam_options) if beam_options else None
     source = open_source(name)
     check_class_names(source.classes)
-    remove_leftovers(output_dir)
 
     try:
         with new_directory(output_dir) as folder, marked_as_ours(folder):
             work = folder / "work"
             work.mkdir()
-            scan = _scan(source, work, image_size, workers)
+            scan = read_source(source, output_dir, work, image_size, workers)
             if scan.problems and on_error == "raise":
                 raise ValueError(_problem_list(scan.problems))
             plan = plan_splits(
@@ -184,17 +187,6 @@ def prepare(
             output_dir / manifests.FILE_NAME,
         )
     return manifest
-
-
-def _scan(source: Source, work: Path, image_size: int | None, workers: BeamWorkers | None) -> Scan:
-    if workers is None:
-        scan_part(source, work, image_size, part=0, parts=1)
-        return found(source, work, parts=1)
-    parts = workers.num_shares
-    # Sources are not sent to workers, which open them by name.
-    share = functools.partial(scan_part_by_name, source.name, work, image_size, parts)
-    workers(share, range(parts))
-    return found(source, work, parts)
 
 
 def _check_options(

@@ -82,11 +82,11 @@ def train(
     Args:
         data_dir: Folder that `prepare` wrote.
         output_dir: New folder for the run, or that of an unfinished run with `resume`.
-        backbone: Name of the model, or a saved one to go on from: a `.keras` file or the folder of
-            a finished run, see `gb_keras.backbones.build`. Of a run's folder the classes that
-            both data sets name alike keep what was learned of them, in the classifier and in the
-            gradient statistic; new ones start anew.
-        weights: None, `"imagenet"` or a file, see `gb_keras.backbones.build`.
+        backbone: Name of the model, `hub:` and a preset, or a saved one to go on from: a `.keras`
+            file or the folder of a finished run, see `gb_keras.backbones.build`. Of a run's folder
+            the classes that both data sets name alike keep what was learned of them, in the
+            classifier and in the gradient statistic; new ones start anew.
+        weights: None, `"imagenet"`, a file or `"preset"`, see `gb_keras.backbones.build`.
         freeze_epochs: Epochs at the start in which only the classifier learns, at a constant
             learning rate; the schedule is that of the epochs after them. Below `epochs`.
         loss: Name of the method, see `gb_keras.stages.methods.method`; for multi-label data

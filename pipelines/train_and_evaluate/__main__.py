@@ -1,9 +1,9 @@
 """The command line of the pipeline: run it here, submit it to a cluster, or compile it."""
 
-import hashlib
 import inspect
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -41,6 +41,18 @@ _OF_CLUSTER = {
     *("cpu", "memory", "accelerator", "accelerator_count", "shared_memory"),
     *("node_selector", "toleration", "nodes", "runtime"),
 }
+
+
+# By that name gb_keras does without TensorFlow: seconds, and lines on the terminal.
+_PRINT_VERSION = """
+import sys
+sys.argv[0] = "gb-keras"
+from gb_keras.data.source_version import source_version
+try:
+    print(source_version(sys.argv[1]))
+except (ValueError, OSError) as error:
+    sys.exit(str(error))
+"""
 
 
 def _with_parameters(pipeline: GraphComponent) -> Callable[[Callable], Callable]:
@@ -193,7 +205,9 @@ def main(
         )
         pipeline = make_pipeline(chosen)
         if local:
-            _run(pipeline, {**_version(parameters["dataset"]), **arguments}, output)
+            if "data_version" not in given:
+                arguments |= _version(parameters["dataset"])
+            _run(pipeline, arguments, output)
         elif host is not None:
             _submit(
                 pipeline,
@@ -246,22 +260,14 @@ def _flags(names: Iterable[str]) -> str:
 
 
 def _version(dataset: str) -> dict[str, str]:
-    """As `data_version` another text for each state of the files of a data set that has some.
-
-    Which names have a path, gb_keras knows, but with it TensorFlow would be loaded: seconds, and
-    lines on the terminal. So a path is what follows a colon, up to any options, and is there.
-    """
-    parts = dataset.partition("?")[0].split(":")
-    paths = (Path(":".join(parts[start:])).expanduser() for start in range(1, len(parts)))
-    root = next((path for path in paths if path.exists()), None)
-    if root is None:
-        return {}
-    state = hashlib.sha256()
-    for path in [root, *sorted(root.rglob("*"))]:
-        if path.is_file():
-            found = path.stat()
-            state.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
-    return {"data_version": f"files {state.hexdigest()[:16]}"}
+    """As `data_version` another text for each state of the files of a data set that has some."""
+    found = subprocess.run(
+        [sys.executable, "-c", _PRINT_VERSION, dataset], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        raise ValueError(found.stderr.strip())
+    version = found.stdout.strip()
+    return {"data_version": version} if version else {}
 
 
 def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], output: Path) -> None:

@@ -65,7 +65,8 @@ Cache = Annotated[
     bool,
     typer.Option(
         help="Take the outputs of tasks that ran before with the same inputs. With --local "
-        "the files of a dataset with a PATH, their sizes and times, are an input, too.",
+        "the files of a dataset with a PATH, their sizes and times, are an input, too; those "
+        "of a table are the images that it lists as well.",
         rich_help_panel=TASKS,
     ),
 ]

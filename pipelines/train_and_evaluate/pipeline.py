@@ -83,10 +83,10 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 gradient_balanced.
             baseline: The loss to compare with. Empty is cross_entropy, else the first.
             backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
-                keras.applications; or a path to a .keras file or an earlier run, mounted in the
-                pod.
+                keras.applications; hub:PRESET of keras-hub, where the image has it; or a path to a
+                .keras file or an earlier run, mounted in the pod.
             weights: imagenet (downloaded by Keras) or a mounted file of weights without
-                classifier; empty for random ones.
+                classifier; preset for those of a hub: backbone; empty for random ones.
             freeze_epochs: Epochs at the start in which only the classifier learns.
             epochs: Passes over the training split, at least 1.
             batch_size: Images in a step of training, and at a time in evaluation, at least 1.

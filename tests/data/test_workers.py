@@ -58,7 +58,7 @@ def test_a_process_for_each_core_is_the_default():
             {"environment_type": "DOCKER", "environment_config": "gb-keras:0.1"},
         ),
         (
-            ["runner=FlinkRunner", "experiments=a", "experiments=b"],
+            ["runner=FlinkRunner", "job_endpoint=jobs:8099", "experiments=a", "experiments=b"],
             pipeline_options.DebugOptions,
             {"experiments": ["a", "b"]},
         ),
@@ -74,7 +74,12 @@ def test_options_of_other_runners(given, view, expected):
 
 def test_the_pipeline_for_a_cluster_holds_nothing_but_the_items(tmp_path):
     options = BeamWorkers(
-        ["runner=FlinkRunner", "environment_type=DOCKER", "environment_config=gb-keras:0.1.0"]
+        [
+            "runner=FlinkRunner",
+            "flink_master=flink:8081",
+            "environment_type=DOCKER",
+            "environment_config=gb-keras:0.1.0",
+        ]
     ).options
     pipeline = beam.Pipeline(runner=beam.runners.runner.PipelineRunner(), options=options)
     add_work(pipeline, touch, [tmp_path / str(number) for number in range(64)])
@@ -91,6 +96,8 @@ def test_the_pipeline_for_a_cluster_holds_nothing_but_the_items(tmp_path):
         ("direct_num_worker=2", "Did you mean 'direct_num_workers'"),
         ("direct_num_workers=two", "such values as they take"),
         ("direct_num_workers=-1", "to be a number of processes"),
+        ("runner=FlinkRunner", "Expected flink_master=HOST:8081"),
+        ("runner=SparkRunner", "Expected spark_master_url=spark://HOST:7077"),
         ("streaming=maybe", "streaming=true or streaming=false"),
     ],
 )

@@ -283,6 +283,11 @@ def test_only_what_runs_here_depends_on_the_files_here(tmp_path, monkeypatch):
     assert len(set(versions[:2])) == 2
     assert all(version.startswith("files ") for version in versions[:2])
     assert versions[2:] == ["mine", versions[1], None]
+    # Of data that is not there nothing earlier is taken.
+    missing = invoke("--local", "--dataset", f"csv:{tmp_path}/none.csv")
+    assert missing.exit_code == 2
+    assert "not there" in missing.output
+    assert len(runs) == len(versions)
     cached = [
         {
             task.caching_options.enable_cache

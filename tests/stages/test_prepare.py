@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -138,12 +139,16 @@ def test_the_same_options_give_the_same_files_and_another_seed_does_not(tmp_path
     assert first["checksums"] != other["checksums"]
 
 
-def test_running_again_returns_the_manifest_at_once_and_touches_nothing(tmp_path):
+def test_running_again_returns_the_manifest_at_once_and_touches_nothing(tmp_path, caplog):
     name = make_folder(tmp_path / "in")
     first = prepare(name, tmp_path / "out", seed=1)
+    assert not caplog.messages
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     shutil.rmtree(tmp_path / "in")  # "at once": the source is not even looked at
     assert prepare(name, tmp_path / "out", seed=1) == first
+    assert caplog.messages == [
+        f"Nothing was made: {tmp_path / 'out'} holds this very data set already."
+    ]
     with pytest.raises(FileExistsError, match="made with seed=1 instead of 2"):
         prepare(name, tmp_path / "out", seed=2)
     with pytest.raises(FileExistsError, match="made with data="):
@@ -303,7 +308,7 @@ def test_small_classes_are_left_out_counted_and_listed(tmp_path, caplog):
 RUN = "import sys; from gb_keras.stages.prepare import prepare; prepare(*sys.argv[1:])"
 
 
-def test_killed_while_writing_and_run_again(tmp_path):
+def test_killed_while_writing_and_run_again(tmp_path, caplog):
     name = make_folder(tmp_path / "in", per_class=500, size=(24, 24))
     expected = prepare(name, tmp_path / "whole")
     # Killed when this file or folder appears in the unfinished result: before the shards are
@@ -325,11 +330,31 @@ def test_killed_while_writing_and_run_again(tmp_path):
     for out in moments:
         if (tmp_path / out).exists():
             assert read_manifest(tmp_path / out) == expected
+        caplog.clear()
+        if out == "early" and leftovers.fcntl is not None:
+            with read_no_image(tmp_path / "in"):
+                assert prepare(name, tmp_path / out) == expected
+            assert "16 of 16 shares" in caplog.text
         assert prepare(name, tmp_path / out) == expected
+        # Of files with other times nothing is taken.
+        assert out == "early" or "Going on" not in caplog.text
         counts = {split: len(examples) for split, examples in read(tmp_path / out).items()}
         assert counts == {s: expected["splits"][s]["num_examples"] for s in SPLITS}
     if leftovers.fcntl is not None:
         assert visible(tmp_path) == ["early", "in", "late", "whole"]
+
+
+@contextlib.contextmanager
+def read_no_image(folder):
+    """Images that are none for a while, though their sizes and times are the same."""
+    before = {path: (path.read_bytes(), path.stat()) for path in folder.glob("*/*")}
+    for path, (content, state) in before.items():
+        path.write_bytes(b"x" * len(content))
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    yield
+    for path, (content, _) in before.items():
+        path.write_bytes(content)
+        os.utime(path, ns=(0, before[path][1].st_mtime_ns + 1_000_000_000))
 
 
 def test_a_run_that_is_overtaken_by_the_same_run_returns_its_result(tmp_path, monkeypatch):

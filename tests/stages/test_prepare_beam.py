@@ -1,6 +1,7 @@
 """`prepare` through Apache Beam: the same data sets, and nothing left of a killed run."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -122,7 +123,7 @@ def test_the_command_killed_while_workers_read_and_run_again(tmp_path):
     command = [*COMMAND, "--data", name, "--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        while not any(tmp_path.glob(".out.*/work/.part-*")):
+        while not any(tmp_path.glob(".out.*/work/part-*.seen")):
             assert process.poll() is None, "it has ended before it could be killed"
             time.sleep(0.01)
         workers = children(process.pid)
@@ -134,6 +135,8 @@ def test_the_command_killed_while_workers_read_and_run_again(tmp_path):
 
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "INFO" not in run.stderr
+    if leftovers.fcntl is not None:
+        assert re.search(r"Going on .* [1-8] of 8 shares", run.stderr)
     assert not [worker for worker in workers if alive(worker)]
     expected = prepare(name, tmp_path / "one")
     assert read_manifest(tmp_path / "out") == expected

@@ -36,9 +36,10 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     Args:
         dataset: What prepare_data made.
         backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
-            keras.applications; or a path to a .keras file or an earlier run, mounted in the pod.
+            keras.applications; hub:PRESET of keras-hub, where the image has it; or a path to a
+            .keras file or an earlier run, mounted in the pod.
         weights: imagenet (downloaded by Keras) or a mounted file of weights without
-            classifier; empty for random ones.
+            classifier; preset for those of a hub: backbone; empty for random ones.
         freeze_epochs: Epochs at the start in which only the classifier learns.
         loss: cross_entropy, label_smoothing, generalised_cross_entropy, symmetric_cross_entropy,
             focal, class_balanced, square_root_resampling, logit_adjustment, ldam_drw,

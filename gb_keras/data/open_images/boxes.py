@@ -46,6 +46,7 @@ class OpenImagesBoxes:
         self.left_out: dict[str, dict[str, int]] = {}
         self._layout = open_layout(self.path, "boxes")
         self.splits = self._layout.splits
+        self.is_listed = self._layout.is_listed
         self._known = self._layout.classes
         self._chosen = chosen(self._known, self._options.classes)
         # All of the known ones until it is known which of them have a box.

@@ -2,11 +2,15 @@
 
 import array
 import functools
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from gb_keras.data.folder_source import read_image
+from gb_keras.data.locations import Location, entries
 from gb_keras.data.open_images import rows
 from gb_keras.data.open_images.layout import CLASS_FILES, Answers, Box, Photograph
 from gb_keras.data.source import SPLITS
@@ -51,10 +55,14 @@ class Download:
         ValueError: The file of classes cannot be read.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    is_listed = True
+
+    def __init__(self, folder: Location, kind: str) -> None:
         self._folder = folder
         annotations = _ANNOTATIONS[kind]
-        found = {split: _find_file(folder, annotations, split) for split in SPLITS}
+        # Of a URL each question costs a request; listed once, a folder answers all.
+        self._names = functools.cache(_names_of_files)
+        found = {split: self._find_file(annotations, split) for split in SPLITS}
         if found["train"] is None:
             name = annotations[0].format(split="train")
             raise FileNotFoundError(
@@ -66,9 +74,9 @@ class Download:
         self.splits = tuple(self._files)
         self.classes = rows.class_names(classes)
 
-    def _file(self, names: Sequence[str]) -> Path:
+    def _file(self, names: Sequence[str]) -> Location:
         """The first file of these names that there is."""
-        path = _find_file(self._folder, names)
+        path = self._find_file(names)
         if path is None:
             raise FileNotFoundError(
                 f"Expected {names[0]!r} in {str(self._folder)!r} or its folder 'annotations'. "
@@ -123,51 +131,65 @@ class Download:
 
     def _photographs(self, split: str) -> Callable[[str], Photograph | None]:
         """What finds the photograph of an id."""
-        ids = _find_file(self._folder, _IDS, split)
+        ids = self._find_file(_IDS, split)
         turns = {} if ids is None else rows.rotations(ids)
 
         @functools.lru_cache(maxsize=1)
         def photograph(image: str) -> Photograph | None:
-            path = _find_image(self._folder, split, image)
-            if path is None:
+            name = self._find_image(split, image)
+            if name is None:
                 return None
-            name = path.relative_to(self._folder).as_posix()
-            return Photograph(name, lambda: path.open("rb"), turns.get(image))
+            open_file = functools.partial(_open, self._folder / name)
+            return Photograph(name, open_file, turns.get(image))
 
         return photograph
 
+    def _find_file(self, names: Sequence[str], split: str | None = None) -> Location | None:
+        """The first file of these names, of whichever version, or `None`.
 
-def _find_file(folder: Path, names: Sequence[str], split: str | None = None) -> Path | None:
-    """The first file of these names, of whichever version, or `None`.
+        It is sought in the folder, in its folder `annotations`, and in that of the split.
 
-    It is sought in the folder, in its folder `annotations`, and in that of the split.
+        Args:
+            names: What files may be called, without their version; `{split}` stands for the split.
+            split: `train`, `validation` or `test`; `None` for a file of all splits.
+        """
+        splits = [split, _SHORT[split]] if split in _SHORT else [split]
+        for place in ("", "annotations", *([split] if split else [])):
+            for name in names:
+                for called in splits:
+                    for version in _VERSIONS:
+                        file = f"{version}{name.format(split=called)}"
+                        if self._is_file(place, file):
+                            return self._folder / place / file
+        return None
 
-    Args:
-        folder: Where Open Images was downloaded to.
-        names: What files may be called, without their version; `{split}` stands for the split.
-        split: `train`, `validation` or `test`; `None` for a file of all splits.
-    """
-    splits = [split, _SHORT[split]] if split in _SHORT else [split]
-    places = [folder, folder / "annotations", *([folder / split] if split else [])]
-    for place in places:
-        for name in names:
-            for called in splits:
-                for version in _VERSIONS:
-                    path = place / f"{version}{name.format(split=called)}"
-                    if path.is_file():
-                        return path
-    return None
+    def _find_image(self, split: str, image: str) -> str | None:
+        """The file of an image within the folder, or `None` where it was not downloaded.
+
+        Images lie in `train`, `validation` and `test`, or as the archives of the training images
+        have them, in `train_0` to `train_f` by the first letter of their id.
+        """
+        for place in (split, f"{split}_{image[:1]}", f"{split}/{split}_{image[:1]}"):
+            for extension in _EXTENSIONS:
+                if self._is_file(place, f"{image}{extension}"):
+                    return f"{place}/{image}{extension}"
+        return None
+
+    def _is_file(self, place: str, name: str) -> bool:
+        folder = self._folder / place
+        if isinstance(folder, Path):
+            return (folder / name).is_file()
+        return name in self._names(folder)
 
 
-def _find_image(folder: Path, split: str, image: str) -> Path | None:
-    """The file of an image, or `None` where it was not downloaded.
+def _names_of_files(folder: Location) -> frozenset[str]:
+    """Names of the files in a folder, none if there is no such folder."""
+    try:
+        return frozenset(entry.name for entry in entries(folder) if not entry.is_folder)
+    except FileNotFoundError:
+        return frozenset()
 
-    Images lie in `train`, `validation` and `test`, or as the archives of the training images have
-    them, in `train_0` to `train_f` by the first letter of their id.
-    """
-    for place in (split, f"{split}_{image[:1]}", f"{split}/{split}_{image[:1]}"):
-        for extension in _EXTENSIONS:
-            path = folder / place / f"{image}{extension}"
-            if path.is_file():
-                return path
-    return None
+
+def _open(file: Location) -> BinaryIO:
+    """Open an image; a URL is read at once, in one request."""
+    return file.open("rb") if isinstance(file, Path) else io.BytesIO(read_image(file))

@@ -1,8 +1,9 @@
 """The class hierarchy of Open Images: what follows for other classes from what was seen."""
 
 import json
-from pathlib import Path
 from typing import Any
+
+from gb_keras.data.locations import Location
 
 
 class Hierarchy:
@@ -19,8 +20,8 @@ class Hierarchy:
         ValueError: It holds something else.
 
     Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "hierarchy.json")
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "hierarchy.json")
         >>> kinds = [{"LabelName": "cat"}, {"LabelName": "dog"}]
         >>> _ = path.write_text(json.dumps({"LabelName": "animal", "Subcategory": kinds}))
         >>> Hierarchy(path).completed({"cat": True})
@@ -29,7 +30,7 @@ class Hierarchy:
         {'animal': False, 'cat': False, 'dog': False}
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         if not path.is_file():
             raise FileNotFoundError(
                 f"Expected the file of a class hierarchy. Received: {str(path)!r}, which is not "

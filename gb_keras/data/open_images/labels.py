@@ -52,6 +52,7 @@ class OpenImagesLabels:
         self.left_out: dict[str, dict[str, int]] = {}
         self._layout = open_layout(self.path, "labels")
         self.splits = self._layout.splits
+        self.is_listed = self._layout.is_listed
         self._known = self._layout.classes
         self._hierarchy = Hierarchy(self.path / options.hierarchy) if options.hierarchy else None
         names = options.classes

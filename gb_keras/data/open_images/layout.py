@@ -55,7 +55,7 @@ class Photograph:
 
     Args:
         name: Unique name within the data set.
-        open_file: Opens the file.
+        open_file: Opens the file, or raises `OSError` or `UnreadableImageError`.
         turn: By how many degrees it is to be turned counterclockwise to stand upright, or `None`
             if only its EXIF orientation can tell.
     """
@@ -71,7 +71,7 @@ class Photograph:
         try:
             with self._open_file() as file, Image.open(file) as image:
                 return image.size
-        except OSError:
+        except (OSError, UnreadableImageError):
             return None
 
     def crop(self, edges: Edges) -> np.ndarray:
@@ -79,6 +79,7 @@ class Photograph:
 
         Raises:
             UnreadableImageError: The file cannot be read.
+            ConnectionError: It cannot be reached.
         """
         return cut_out(self._pixels, edges, self._turn)
 
@@ -87,6 +88,8 @@ class Photograph:
         try:
             with self._open_file() as file:
                 data = file.read()
+        except ConnectionError:
+            raise
         except OSError as error:
             raise UnreadableImageError(f"cannot be opened ({error.strerror})") from error
         return read_pixels(data)
@@ -98,10 +101,12 @@ class Layout(Protocol):
     Attributes:
         classes: Display names by machine-readable name, in order.
         splits: Those of `SPLITS` whose annotations are there, always with `"train"`.
+        is_listed: Whether photographs are listed without reading them.
     """
 
     classes: dict[str, str]
     splits: tuple[str, ...]
+    is_listed: bool
 
     def boxes(self, split: str) -> Iterator[tuple[Box, Photograph | None]]:
         """Every box of a split; `None` stands for a photograph that is not there.

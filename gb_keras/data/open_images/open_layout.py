@@ -1,12 +1,11 @@
 """Open Images wherever it lies: which of its layouts a folder has."""
 
-from pathlib import Path
-
+from gb_keras.data.locations import Location
 from gb_keras.data.open_images.download import Download
 from gb_keras.data.open_images.layout import Layout
 
 
-def open_layout(folder: Path, kind: str) -> Layout:
+def open_layout(folder: Location, kind: str) -> Layout:
     """Open a folder.
 
     Args:

@@ -3,11 +3,11 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 from gb_keras.data import source_options
+from gb_keras.data.locations import Location
 from gb_keras.data.open_images.layout import FLAGS
 from gb_keras.names import require_name
 
@@ -49,7 +49,7 @@ class LabelOptions:
 Options = TypeVar("Options", BoxOptions, LabelOptions)
 
 
-def parse(argument: str, kind: type[Options]) -> tuple[Path, Options]:
+def parse(argument: str, kind: type[Options]) -> tuple[Location, Options]:
     """Take `PATH?classes=Cat,Dog&drop=group_of,depiction&min_size=32` apart.
 
     Args:

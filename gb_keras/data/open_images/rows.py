@@ -8,22 +8,22 @@ import collections
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
+from gb_keras.data.locations import Location
 from gb_keras.data.open_images.layout import FLAGS, Box
 
 _EDGES = ("XMin", "YMin", "XMax", "YMax")
 
 
-def class_names(path: Path) -> dict[str, str]:
+def class_names(path: Location) -> dict[str, str]:
     r"""Display names by machine-readable name, in the file's order.
 
     Raises:
         ValueError: A row has no two columns, a name stands for two classes, or there is no row.
 
     Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "class-descriptions-boxable.csv")
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "class-descriptions-boxable.csv")
         >>> _ = path.write_text("/m/011k07,Tortoise\n/m/011q46kg,Container\n")
         >>> class_names(path)
         {'/m/011k07': 'Tortoise', '/m/011q46kg': 'Container'}
@@ -45,7 +45,7 @@ def class_names(path: Path) -> dict[str, str]:
     return {mid: name if times[name] == 1 else f"{name} ({mid})" for mid, name in names.items()}
 
 
-def boxes(path: Path) -> Iterator[tuple[str, Box]]:
+def boxes(path: Location) -> Iterator[tuple[str, Box]]:
     """The image's id and the box of each row of a file like `train-annotations-bbox.csv`.
 
     Raises:
@@ -60,7 +60,7 @@ def boxes(path: Path) -> Iterator[tuple[str, Box]]:
         yield row["ImageID"], Box(row["LabelName"], (left, top, right, bottom), flags, line)
 
 
-def labels(path: Path) -> Iterator[tuple[str, str, bool | None]]:
+def labels(path: Location) -> Iterator[tuple[str, str, bool | None]]:
     """Image, class and whether it shows the class, of each row of the labels of whole images.
 
     Args:
@@ -86,7 +86,7 @@ def labels(path: Path) -> Iterator[tuple[str, str, bool | None]]:
         yield row["ImageID"], row["LabelName"], confidence == 1
 
 
-def names_of_lines(path: Path) -> list[str]:
+def names_of_lines(path: Location) -> list[str]:
     """The machine-readable names of a file with one in each line, each once.
 
     Raises:
@@ -98,7 +98,7 @@ def names_of_lines(path: Path) -> list[str]:
     return list(names)
 
 
-def rotations(path: Path) -> dict[str, int]:
+def rotations(path: Location) -> dict[str, int]:
     """By how many degrees images are to be turned counterclockwise, where this is known.
 
     Args:
@@ -122,7 +122,7 @@ def rotations(path: Path) -> dict[str, int]:
     return found
 
 
-def _table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _table(path: Location, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows with the columns of these names, and the numbers of their lines."""
     rows = _rows(path)
     _, header = next(rows, (0, []))
@@ -144,10 +144,10 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[st
         yield line, {name: row[place] for name, place in zip(columns, places, strict=True)}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Location) -> Iterator[tuple[int, list[str]]]:
     """Rows that hold anything, and the numbers of their lines."""
     # With "-sig" a byte order mark is no part of the first name.
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         try:
             for row in reader:
@@ -160,7 +160,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             ) from error
 
 
-def _number(path: Path, line: int, name: str, text: str) -> float:
+def _number(path: Location, line: int, name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -172,7 +172,7 @@ def _number(path: Path, line: int, name: str, text: str) -> float:
     return number
 
 
-def _flag(path: Path, line: int, name: str, text: str) -> bool:
+def _flag(path: Location, line: int, name: str, text: str) -> bool:
     """1 is present, 0 is not present, -1 is unknown."""
     if text not in ("1", "0", "-1"):
         raise ValueError(
@@ -181,7 +181,7 @@ def _flag(path: Path, line: int, name: str, text: str) -> bool:
     return text == "1"
 
 
-def _empty(path: Path, what: str) -> str:
+def _empty(path: Location, what: str) -> str:
     return (
         f"Expected {what} in {str(path)!r}. Received: an empty file. Download it again from "
         "https://storage.googleapis.com/openimages/web/download_v7.html"

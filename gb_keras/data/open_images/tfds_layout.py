@@ -3,11 +3,11 @@
 import functools
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
+from gb_keras.data.locations import Location
 from gb_keras.data.open_images import rows
 from gb_keras.data.open_images.layout import CLASS_FILES, FLAGS, Answers, Box, Photograph
 from gb_keras.data.source import SPLITS
@@ -40,8 +40,10 @@ class TfdsLayout:
         ValueError: It holds another data set, or no training split.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
-        self._builder = open_directory(folder)
+    is_listed = False
+
+    def __init__(self, folder: Location, kind: str) -> None:
+        self._builder = open_directory(str(folder))
         features = self._builder.info.features
         if not isinstance(features, tfds.features.FeaturesDict) or not (
             {"image", _FILE_NAME, _BOXES, _LABELS} <= set(features)
