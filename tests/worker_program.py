@@ -1,11 +1,10 @@
 """What each worker does, and one process alone for comparison.
 
-`python -m tests.worker_program models FOLDER NAME...` or `... train DATA RUN OPTIONS [KILLED]`
+`python -m tests.worker_program FOLDER NAME...`
 """
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 import gb_keras
 from benchmarks import collectives
 from gb_keras import baselines, distribution, keras_multi_worker
-from gb_keras.stages import checkpoints
-from gb_keras.stages.train import train
 
 NUM_CLASSES, BINS, BATCH_SIZE = 4, 8, 8
 RNG = np.random.default_rng(7)
@@ -128,27 +125,5 @@ def models(folder, names):
     (folder / f"found-{described.worker}.json").write_text(json.dumps(found))
 
 
-def kill_in_second_epoch(worker):
-    """Have this process killed, if it is that worker, in the middle of its second epoch."""
-
-    class Killed(checkpoints.EpochCheckpoint):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch = epoch
-
-        def on_train_batch_end(self, batch, logs=None):
-            number = distribution.describe(self.model.distribute_strategy).worker
-            if (self.epoch, batch, number) == (1, 3, worker):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.modules["gb_keras.stages.train"].EpochCheckpoint = Killed
-
-
 if __name__ == "__main__":
-    task, *arguments = sys.argv[1:]
-    if task == "models":
-        models(Path(arguments[0]), arguments[1:])
-    else:
-        data, run, options, *killed = arguments
-        if killed:
-            kill_in_second_epoch(int(killed[0]))
-        train(data, run, **json.loads(options))
+    models(Path(sys.argv[1]), sys.argv[2:])

@@ -45,9 +45,10 @@ def save(model: keras.Model, path: Path) -> None:
     All workers save, because they read metrics together; what the chief has saved stays.
     """
     described = distribution.describe(model.distribute_strategy)
-    partial = path.with_name(f".partial-{described.worker}-{path.name}")
-    model.save(partial)
-    if described.is_chief:
-        os.replace(partial, path)
-    else:
-        partial.unlink()
+    partial = path.with_name(f".{path.name}.worker{described.worker:02d}{path.suffix}")
+    try:
+        model.save(partial)
+        if described.is_chief:
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
