@@ -2,8 +2,7 @@
 
 `python -m tests.failure_program ROUNDS RESULTS`, two JSON files. A round is `{"workers", "run",
 "copy", "arguments", "failure": {"name", "workers", "arguments"}}`; where `copy` is a folder, it
-gets a copy of the run as it is after the round. All processes are forked from this one, which has
-imported what takes longest and has started nothing of TensorFlow.
+gets a copy of the run as it is after the round.
 """
 
 import json
@@ -11,8 +10,6 @@ import os
 import shutil
 import signal
 import sys
-import time
-import traceback
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,10 +17,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 
-from benchmarks import loopback
 from gb_keras import callbacks
 from gb_keras.cli import app
 from gb_keras.stages import checkpoints
+from tests import forks
 
 stage = sys.modules["gb_keras.stages.train"]
 
@@ -132,61 +129,26 @@ FAILURES = {
     )
 }  # fmt: skip
 current = {}
-# Longer than a round takes on a busy machine.
-SECONDS = 240
 
 
-def train(worker, config, output):
-    """What a process is for, from its fork to its end."""
-    for descriptor in (1, 2):
-        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-    code = 1
-    try:
-        if current["workers"] > 1:
-            os.environ["TF_CONFIG"] = config
-        failure = current["failure"]
-        if worker in failure["workers"]:
-            FAILURES[failure["name"]](*failure["arguments"])
-        app(["train", *current["arguments"]])
-    except SystemExit as exit:
-        code = exit.code
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    os._exit(code)
-
-
-def ended(processes):
-    """Exit codes, negative ones of signals; what takes too long is killed."""
-    codes, deadline = {}, time.monotonic() + SECONDS
-    while len(codes) < len(processes):
-        for process in set(processes) - set(codes):
-            found, status = os.waitpid(process, os.WNOHANG)
-            if found:
-                codes[process] = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
-                os.kill(process, signal.SIGKILL)
-        time.sleep(0.02)
-    return [codes[process] for process in processes]
+def train(worker):
+    """The command of this round, in a process that fails as it shall."""
+    failure = current["failure"]
+    if worker in failure["workers"]:
+        FAILURES[failure["name"]](*failure["arguments"])
+    app(["train", *current["arguments"]])
 
 
 def play(number, entry, folder):
     """One round: exit codes and outputs of its processes, and what files the run has after it."""
     current.update(entry)
     outputs = [Path(folder, f"{number}-{worker}.txt") for worker in range(entry["workers"])]
-    processes, start = [], time.monotonic()
-    for worker, config in enumerate(loopback.configs(entry["workers"])):
-        process = os.fork()
-        if process == 0:
-            train(worker, config, outputs[worker])
-        processes.append(process)
-    codes = ended(processes)
+    codes = forks.run(entry["workers"], train, outputs)
     run = Path(entry["run"])
     if entry["copy"]:
         shutil.copytree(run, entry["copy"])
     return {
         "codes": codes,
-        "seconds": time.monotonic() - start,
         "outputs": [output.read_text() for output in outputs],
         "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
     }

@@ -1,6 +1,8 @@
 """Several workers, as real processes: they learn what one learns."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -17,40 +19,29 @@ from tests.training_job import assert_same_run
 pytestmark = pytest.mark.xdist_group("workers")
 
 
-PROGRAM = "tests.worker_program"
-MODELS = ("plain", "seesaw", "balanced")
-
-
-def run(num_workers, *arguments):
-    """Run the program in as many processes, to its good end."""
-    for code, output in loopback.ended(loopback.start(num_workers, PROGRAM, *arguments)):
-        assert code == 0, output
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """What one process has learned."""
     folder = tmp_path_factory.mktemp("alone")
     found = {}
-    for name in MODELS:
+    for name in worker_program.MODELS:
         found |= worker_program.results(tf.distribute.get_strategy(), name, folder)[1]
     return found, folder
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """The folder of what two workers have learned."""
-    folder = tmp_path_factory.mktemp("two")
-    run(2, folder, *MODELS)
+def together(tmp_path_factory):
+    """Folder of what two workers have learned, three, and two of two devices each."""
+    folder = tmp_path_factory.mktemp("together")
+    program = [sys.executable, "-m", "tests.worker_program", folder]
+    ended = subprocess.run(program, cwd=loopback.ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    """The same of three, whose shares of a batch are never even."""
-    folder = tmp_path_factory.mktemp("three")
-    run(3, folder, "balanced")
-    return folder
+def two(together):
+    return together / "two"
 
 
 def found_by(folder, worker):
@@ -71,16 +62,17 @@ def test_two_workers_have_what_one_process_has(alone, two):
     np.testing.assert_array_equal(expected["balanced class_counts"], 2 * active)
 
 
-def test_three_workers_have_what_one_process_has(alone, three):
-    for worker in range(3):
-        found = np.load(three / f"results-{worker}.npz")
+@pytest.mark.parametrize(("name", "num_workers"), [("three", 3), ("devices", 2)])
+def test_more_workers_or_devices_have_what_one_process_has(alone, together, name, num_workers):
+    for worker in range(num_workers):
+        found = np.load(together / name / f"results-{worker}.npz")
         assert {"balanced weights 0", "balanced histogram", "balanced predictions"} <= set(found)
-        for name, values in found.items():
-            np.testing.assert_allclose(values, alone[0][name], rtol=1e-4, atol=2e-5, err_msg=name)
+        for key, values in found.items():
+            np.testing.assert_allclose(values, alone[0][key], rtol=1e-4, atol=2e-5, err_msg=key)
 
 
 def test_the_model_that_the_chief_saves_is_that_of_one_process(alone, two):
-    for name in MODELS:
+    for name in worker_program.MODELS:
         one, several = (
             keras.models.load_model(folder / f"{name}-0.keras") for folder in (alone[1], two)
         )
@@ -91,17 +83,19 @@ def test_the_model_that_the_chief_saves_is_that_of_one_process(alone, two):
     )
 
 
-def test_workers_know_of_each_other(two, three):
-    for folder, num_workers in ((two, 2), (three, 3)):
-        for worker in range(num_workers):
-            found = found_by(folder, worker)
-            assert found["described"] == {
-                "strategy": "multi-worker",
-                "num_workers": num_workers,
-                "num_replicas": num_workers,
-                "worker": worker,
-            }
-            assert f"worker by worker: {list(range(num_workers))}" in found["disagreement"]
+@pytest.mark.parametrize(
+    ("name", "num_workers", "num_replicas"), [("two", 2, 2), ("three", 3, 3), ("devices", 2, 4)]
+)
+def test_workers_know_of_each_other(together, name, num_workers, num_replicas):
+    for worker in range(num_workers):
+        found = found_by(together / name, worker)
+        assert found["described"] == {
+            "strategy": "multi-worker",
+            "num_workers": num_workers,
+            "num_replicas": num_replicas,
+            "worker": worker,
+        }
+        assert f"worker by worker: {list(range(num_workers))}" in found["disagreement"]
 
 
 @pytest.mark.parametrize("half", ["_maybe_symbolic_build", "reduce_per_replica"])
@@ -148,6 +142,13 @@ def test_an_empty_share_is_refused_where_it_would_spoil_normalization(job, tmp_p
     batch_size = manifest["splits"]["train"]["num_examples"] - 1
     with pytest.raises(ValueError, match=r"image for each of the 2 replicas.*smallest batch has 1"):
         train(folder / "data", tmp_path / "run", batch_size=batch_size, strategy="mirrored")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compilation_is_refused_where_xla_cannot(job, tmp_path):
+    folder, _ = job
+    with pytest.raises(ValueError, match=r"jit_compile=False.*mirrored: worker 0 of 1, 2 replicas"):
+        train(folder / "data", tmp_path / "run", jit_compile=True, strategy="mirrored")
     assert not (tmp_path / "run").exists()
 
 

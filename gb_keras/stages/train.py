@@ -91,7 +91,7 @@ def train(
             `"mixup"` and `"cutmix"`, see `gb_keras.data.pipeline.load_split`, or None. The last two
             blend labels, which not all methods take.
         dtype_policy: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
-        jit_compile: Whether to compile steps with XLA.
+        jit_compile: Whether to compile steps with XLA, for one device of a process.
         strategy: `"auto"`, `"none"`, `"mirrored"` or `"multi-worker"`, see
             `gb_keras.distribution.strategy`. Several workers all make this call, with folders that
             they share; the chief writes. A run may be resumed with another strategy or number of
@@ -129,6 +129,7 @@ def train(
     devices = distribution.strategy(strategy)
     distributed = distribution.describe(devices)
     train_config.check(arguments)
+    workers.check_compilation(devices, jit_compile)
     manifest = manifests.read_manifest(data_dir)
     multi_label = manifest.get("multi_label", False)
     require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
