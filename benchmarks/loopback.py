@@ -10,13 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def start(num_workers: int, module: str, *arguments: object) -> list[subprocess.Popen]:
-    """Start a module of this repository in as many processes, each with a TF_CONFIG of its own.
+def configs(num_workers: int) -> list[str]:
+    """A TF_CONFIG for each of the workers, with ports that are free.
 
     Args:
         num_workers: Number of processes.
-        module: Its full name.
-        arguments: Of the module, the same for all.
     """
     sockets = [socket.socket() for _ in range(num_workers)]
     for each in sockets:
@@ -25,20 +23,29 @@ def start(num_workers: int, module: str, *arguments: object) -> list[subprocess.
     for each in sockets:
         each.close()
     return [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(num_workers)
+    ]
+
+
+def start(num_workers: int, module: str, *arguments: object) -> list[subprocess.Popen]:
+    """Start a module of this repository in as many processes, each with a TF_CONFIG of its own.
+
+    Args:
+        num_workers: Number of processes.
+        module: Its full name.
+        arguments: Of the module, the same for all.
+    """
+    return [
         subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "TF_CONFIG": json.dumps(
-                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                ),
-            },
+            env={**os.environ, "TF_CONFIG": config},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for index in range(num_workers)
+        for config in configs(num_workers)
     ]
 
 

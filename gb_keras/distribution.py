@@ -122,9 +122,7 @@ def require_same(strategy: tf.distribute.Strategy, name: str, value: int) -> Non
     Raises:
         ValueError: Workers differ, said on all of them.
     """
-    if describe(strategy).num_workers == 1:
-        return
-    values = _of_all_workers(strategy, tf.constant([value], tf.int64)).numpy().tolist()
+    values = of_all_workers(strategy, value)
     if len(set(values)) > 1:
         raise ValueError(
             f"Expected all workers to have the same {name}. Received, worker by worker: {values}. "
@@ -132,8 +130,26 @@ def require_same(strategy: tf.distribute.Strategy, name: str, value: int) -> Non
         )
 
 
+def of_all_workers(strategy: tf.distribute.Strategy, value: int) -> list[int]:
+    """A value of each worker, in all workers alike; waits for all of them.
+
+    Args:
+        strategy: The strategy of the workers. Other strategies have one worker.
+        value: This worker's value.
+
+    Example:
+        >>> of_all_workers(tf.distribute.get_strategy(), 7)
+        [7]
+    """
+    described = describe(strategy)
+    if described.num_workers == 1:
+        return [int(value)]
+    each = _of_all_replicas(strategy, tf.constant([value], tf.int64)).numpy().tolist()
+    return each[:: described.num_replicas // described.num_workers]
+
+
 @tf.function(reduce_retracing=True)
-def _of_all_workers(strategy: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
+def _of_all_replicas(strategy: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
     """This value of each replica, `(num_replicas,)`."""
     each = strategy.run(lambda: tf.identity(value))
     return strategy.gather(each, axis=0)
@@ -183,7 +199,9 @@ def _multi_worker() -> tf.distribute.MultiWorkerMirroredStrategy:
             f"{os.environ.get('TF_CONFIG')!r}. {_TF_CONFIG_HELP}"
         )
     keras_multi_worker.repair()
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    keras_multi_worker.let_workers_end_together()
+    return strategy
 
 
 _TF_CONFIG_HELP = (

@@ -10,6 +10,9 @@ Keras 3 cannot train there (keras-team/keras#20585, open as of Keras 3.15), for 
 
 Both are functions of Keras's TensorFlow trainer, so the repair serves every model: balanced, plain,
 and own subclasses. Everything else goes to Keras as before.
+
+With the logs goes one number more: whether any worker is to end. So all know it after the same
+step, at no further operation.
 """
 
 from typing import Any
@@ -27,6 +30,30 @@ _keras_symbolic_build = _Trainer._maybe_symbolic_build
 _keras_reduce = keras_trainer.reduce_per_replica
 
 
+class EndRequest:
+    """The wish of one worker to end, which all know of after the same step.
+
+    To be made when there is a strategy of several workers, outside of its scope.
+    """
+
+    def __init__(self) -> None:
+        with tf.device("CPU:0"):
+            self.own = tf.Variable(0.0, trainable=False)
+            self.mean = tf.Variable(0.0, trainable=False)
+
+    def make(self) -> None:
+        """Have all workers know after the next step that this one wants to end."""
+        self.own.assign(1.0)
+
+    def is_known(self) -> bool:
+        """Whether any worker wanted to end before the last step; the same on all workers."""
+        return float(self.mean) > 0
+
+
+# That of this process, once it is one of several workers.
+end_request: EndRequest | None = None
+
+
 def is_needed(version: str = keras.__version__) -> bool:
     """Whether this version of Keras is one that the repair is for.
 
@@ -39,6 +66,12 @@ def is_needed(version: str = keras.__version__) -> bool:
     """
     # The release alone: a development version of 3.16 is not known either.
     return FIRST_BROKEN.release <= Version(version).release < FIRST_UNKNOWN.release
+
+
+def let_workers_end_together() -> None:
+    """From now on, logs of several workers carry along whether any of them is to end."""
+    global end_request
+    end_request = EndRequest()
 
 
 def repair() -> None:
@@ -81,7 +114,10 @@ def _reduce_per_replica(values: Any, strategy: tf.distribute.Strategy, reduction
     scalars = [value for value in flat if is_scalar(value)]
     if scalars:
         stacked = strategy.run(_stacked, args=scalars)
-        means = iter(tf.unstack(strategy.reduce(tf.distribute.ReduceOp.MEAN, stacked, axis=None)))
+        *means, wish = tf.unstack(strategy.reduce(tf.distribute.ReduceOp.MEAN, stacked, axis=None))
+        if end_request is not None:
+            end_request.mean.assign(wish)
+        means = iter(means)
     reduced = [
         next(means) if is_scalar(value) else _keras_reduce(value, strategy, reduction)
         for value in flat
@@ -90,4 +126,5 @@ def _reduce_per_replica(values: Any, strategy: tf.distribute.Strategy, reduction
 
 
 def _stacked(*scalars: tf.Tensor) -> tf.Tensor:
-    return tf.stack([tf.cast(scalar, tf.float32) for scalar in scalars])
+    wish = tf.zeros(()) if end_request is None else tf.convert_to_tensor(end_request.own)
+    return tf.stack([*(tf.cast(scalar, tf.float32) for scalar in scalars), wish])

@@ -34,6 +34,25 @@ def fresh_keras():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="session")
+def job(tmp_path_factory):
+    """Folder and options of a training that tests interrupt or distribute."""
+    from tests import training_job
+
+    folder = tmp_path_factory.mktemp("job")
+    return folder, training_job.make(folder)
+
+
+@pytest.fixture(scope="session")
+def one_process(job):
+    """The run of that training in one process that is left alone."""
+    from gb_keras.stages.train import train
+
+    folder, options = job
+    train(folder / "data", folder / "alone", **{**options, "verbose": 0}, strategy="none")
+    return folder / "alone"
+
+
 @pytest.fixture
 def api(tmp_path, monkeypatch):
     """The API of a Kubernetes cluster, which the kubeconfig names."""

@@ -1,11 +1,10 @@
 """What each worker does, and one process alone for comparison.
 
-`python -m tests.worker_program models FOLDER NAME...` or `... train DATA RUN OPTIONS [KILLED]`
+`python -m tests.worker_program FOLDER`
 """
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -13,13 +12,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as keras_trainer
+from tensorflow.python.distribute import collective_all_reduce_strategy
 
 import gb_keras
 from benchmarks import collectives
 from gb_keras import baselines, distribution, keras_multi_worker
-from gb_keras.stages import checkpoints
-from gb_keras.stages.train import train
+from tests import forks
+
+MODELS = ("plain", "seesaw", "balanced")
 
 NUM_CLASSES, BINS, BATCH_SIZE = 4, 8, 8
 RNG = np.random.default_rng(7)
@@ -107,7 +109,10 @@ def errors_without_repair(strategy):
     return errors
 
 
-def models(folder, names):
+def models(folder, names, num_devices=1):
+    """What each worker does."""
+    if num_devices > 1:
+        of_virtual_devices(num_devices)
     strategy = distribution.strategy()
     described = distribution.describe(strategy)
     found = {"described": {**described.as_dict(), "worker": described.worker}}
@@ -128,27 +133,33 @@ def models(folder, names):
     (folder / f"found-{described.worker}.json").write_text(json.dumps(found))
 
 
-def kill_in_second_epoch(worker):
-    """Have this process killed, if it is that worker, in the middle of its second epoch."""
+def of_virtual_devices(number):
+    """Have a worker without GPUs train on several virtual devices, as one with as many GPUs does.
 
-    class Killed(checkpoints.EpochCheckpoint):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch = epoch
+    TensorFlow asks for the number of GPUs alone.
+    """
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * number
+    )
 
-        def on_train_batch_end(self, batch, logs=None):
-            number = distribution.describe(self.model.distribute_strategy).worker
-            if (self.epoch, batch, number) == (1, 3, worker):
-                os.kill(os.getpid(), signal.SIGKILL)
+    def virtual(self, cluster_resolver, worker_device):
+        return tuple(f"{worker_device}/device:CPU:{index}" for index in range(number)), "CPU"
 
-    sys.modules["gb_keras.stages.train"].EpochCheckpoint = Killed
+    collective_all_reduce_strategy.CollectiveAllReduceExtended._initialize_local_devices = virtual
+
+
+def play(folder, name, num_workers, *arguments):
+    """As many workers, to their good end."""
+    (folder / name).mkdir()
+    outputs = [folder / f"{name}-{worker}.txt" for worker in range(num_workers)]
+    codes = forks.run(num_workers, lambda _: models(folder / name, *arguments), outputs)
+    if any(codes):
+        sys.exit("\n".join(output.read_text() for output in outputs))
 
 
 if __name__ == "__main__":
-    task, *arguments = sys.argv[1:]
-    if task == "models":
-        models(Path(arguments[0]), arguments[1:])
-    else:
-        data, run, options, *killed = arguments
-        if killed:
-            kill_in_second_epoch(int(killed[0]))
-        train(data, run, **json.loads(options))
+    folder = Path(sys.argv[1])
+    play(folder, "two", 2, MODELS)
+    # Shares of a batch are never even.
+    play(folder, "three", 3, ["balanced"])
+    play(folder, "devices", 2, ["balanced"], 2)

@@ -6,9 +6,7 @@ import math
 import os
 import re
 import shutil
-import signal
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +16,19 @@ import keras
 import numpy as np
 import pandas as pd
 
+from gb_keras import distribution
 from gb_keras.baselines import OnlineLoss
 from gb_keras.data.manifest import checksums
-from gb_keras.stages.files import new_directory, read_json, write_json, write_text
+from gb_keras.stages.files import (
+    new_directory,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 from gb_keras.stages.history import History
+from gb_keras.stages.logs import LogPosition
+from gb_keras.stages.termination import EXIT_CODE, Termination
 
 _logger = logging.getLogger(__name__)
 
@@ -35,24 +42,31 @@ class EpochCheckpoint(keras.callbacks.Callback):
     too: where the newest has been damaged since, training goes on from there, with a warning.
 
     Within an epoch the same is saved every `every_steps` steps, as `epoch-0007-step-00000120`, with
-    what the metrics have counted so far; and once more where the process is told to end, within
-    `saving_on_termination`.
+    what the metrics have counted so far; and once more where the process, or another worker, is
+    told to end, within `saving_on_termination`.
 
     The history of all epochs, those before an interruption too, is also kept up to date in
-    `history.json` and `history.csv` of the run.
+    `history.json` and `history.csv` of the run. TensorBoard's logs are cut back to where they were
+    when the state was saved, so that nothing of what is trained again is there twice.
 
     Args:
         run_dir: The run's folder; checkpoints are kept in its `checkpoints`. Of several workers
             all must be able to read it.
         is_chief: Whether this process writes. Of several workers one does.
         every_steps: Steps after which to save within an epoch, too; None for not at all.
+        log_dir: Folder of the run's logs; defaults to its `logs`. Callbacks that write there must
+            come before this one.
 
     Raises:
         ValueError: All that is left of the checkpoints is damaged.
     """
 
     def __init__(
-        self, run_dir: str | os.PathLike, is_chief: bool = True, every_steps: int | None = None
+        self,
+        run_dir: str | os.PathLike,
+        is_chief: bool = True,
+        every_steps: int | None = None,
+        log_dir: str | os.PathLike | None = None,
     ):
         super().__init__()
         self.run_dir = Path(run_dir)
@@ -65,7 +79,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.num_epochs, self.num_steps = self._last_whole()
         self._first_step = 0
         self._metrics: list[np.ndarray] = []
-        self._told_to_end = False
+        self._logs = LogPosition(run_dir, log_dir or self.run_dir / "logs")
+        self._termination = Termination()
 
     def restore(self, model: keras.Model) -> bool:
         """Load what was saved last, if anything, into a compiled model.
@@ -74,17 +89,13 @@ class EpochCheckpoint(keras.callbacks.Callback):
             Whether there was something; else training starts anew.
         """
         if self.is_chief:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # What a killed process left half-written or a disk has damaged, and nothing else.
-            damaged = [self._path(*each) for each in self._saved() if each > self._place]
-            for useless in (*self.folder.glob(".epoch-*"), *damaged):
-                shutil.rmtree(useless)
+            self._clean_up()
         if self._place == (0, 0):
             return False
         latest = self._path(*self._place)
         # The optimizer's state can only be loaded into variables that exist.
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(latest / "state.weights.h5")
+        model.load_weights(latest / _STATE)
         if isinstance(model.loss, OnlineLoss):
             model.loss.set_state(read_json(latest / "loss.json"))
         random_state = read_json(latest / "random.json")
@@ -98,39 +109,50 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self._write_history()
         return True
 
+    def _clean_up(self) -> None:
+        """Go back to what was saved last, in all that a killed process may have left."""
+        damaged = [self._path(*each) for each in self._saved() if each > self._place]
+        # What is half-written or a disk has damaged, and nothing else.
+        for useless in (*self.folder.glob(".epoch-*"), *damaged):
+            shutil.rmtree(useless)
+        remove_leftovers(self.run_dir, *_FILES_OF_RUN)
+        before_training = self.folder / _LOGS
+        if not before_training.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._logs.write(before_training)
+        self._logs.go_back(
+            self._path(*self._place) / _LOGS if any(self._place) else before_training
+        )
+
     @contextlib.contextmanager
     def saving_on_termination(self) -> Iterator[None]:
         """On SIGTERM, by which Kubernetes and batch systems end a process, save first, then exit.
 
-        The step at hand is finished; the exit code is 143, as without this. Only the main thread
-        can be told.
+        The step at hand is finished; the exit code is 143, as without this. Of several workers all
+        save and exit, whichever of them was told. Only the main thread can be told.
         """
-        if threading.current_thread() is not threading.main_thread():
+        with self._termination.noted():
             yield
-            return
-
-        def remember(*_: Any) -> None:
-            self._told_to_end = True
-
-        before = signal.signal(signal.SIGTERM, remember)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Count steps from where the epoch was left."""
         self._first_step, self.num_steps = self.num_steps, 0
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Tell other workers where this one has been told to end."""
+        self._termination.tell_others()
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save where it is time to, and exit where the process has been told to end."""
+        """Save where it is time to, and exit where the training has been told to end."""
         self._add_to_metrics()
         if batch + 1 == self.params["steps"]:  # The end of the epoch saves it.
             return
         num_steps = self._first_step + batch + 1
-        if self._told_to_end or (self.every_steps and num_steps % self.every_steps == 0):
+        told = self._termination.after_step()
+        if told or (self.every_steps and num_steps % self.every_steps == 0):
             self._save(self.num_epochs, num_steps)
-            self._exit_if_told()
+        if told:
+            self._exit(self.num_epochs, num_steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Save the epoch, then forget all but what was saved before it.
@@ -152,7 +174,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.num_epochs = epoch + 1
         self._save(self.num_epochs, 0)
         self._write_history()
-        self._exit_if_told()
+        if self._termination.after_epoch(self.model.distribute_strategy):
+            self._exit(self.num_epochs, 0)
 
     def _add_to_metrics(self) -> None:
         """After the first step, add what the steps before the interruption have counted.
@@ -165,18 +188,19 @@ class EpochCheckpoint(keras.callbacks.Callback):
             for variable, value in zip(_metric_variables(self.model), before, strict=True):
                 variable.assign(variable.value + value)
 
-    def _exit_if_told(self) -> None:
-        if self._told_to_end:
-            saved = self._saved()[-1]
-            _logger.warning(
-                "Told to end: what was trained is saved in %s. Go on with resume=True (--resume).",
-                self._path(*saved),
-            )
-            raise SystemExit(128 + signal.SIGTERM)
+    def _exit(self, num_epochs: int, num_steps: int) -> None:
+        # A worker that leaves while others still save would end them with an error.
+        distribution.require_same(self.model.distribute_strategy, "number of steps", num_steps)
+        _logger.warning(
+            "Told to end: what was trained is saved in %s. Go on with resume=True (--resume).",
+            self._path(num_epochs, num_steps),
+        )
+        raise SystemExit(EXIT_CODE)
 
     def _save(self, num_epochs: int, num_steps: int) -> None:
         with self._written(self._path(num_epochs, num_steps)) as partial:
-            self.model.save_weights(partial / "state.weights.h5")
+            # As a model: HDF5, to which weights alone would be written, crashes on a full disk.
+            self.model.save(partial / _STATE)
             if isinstance(self.model.loss, OnlineLoss):
                 # What it has seen of the classes is no weight of the model.
                 write_json(partial / "loss.json", self.model.loss.get_state())
@@ -186,15 +210,19 @@ class EpochCheckpoint(keras.callbacks.Callback):
             write_json(partial / "history.json", self.history)
             if num_steps:
                 np.savez(partial / _METRICS, *map(np.asarray, _metric_variables(self.model)))
+            if self.is_chief:
+                self._logs.write(partial / _LOGS)
             write_json(partial / _CHECKSUMS, _checksums(partial))
         if self.is_chief:
             for older in self._saved()[:-2]:
                 shutil.rmtree(self._path(*older))
 
     def remove(self) -> None:
-        """Remove the checkpoints of a run that is finished."""
+        """Remove the checkpoints of a run that is finished: they are all there, or none is."""
         if self.is_chief:
-            shutil.rmtree(self.folder)
+            removed = self.folder.with_name(f".{self.folder.name}")
+            os.replace(self.folder, removed)
+            shutil.rmtree(removed)
 
     @contextlib.contextmanager
     def _written(self, target: Path) -> Iterator[Path]:
@@ -257,8 +285,17 @@ class EpochCheckpoint(keras.callbacks.Callback):
         write_text(self.run_dir / "history.csv", table.to_csv(index=False))
 
 
+_FILES_OF_RUN = (
+    "config.json",
+    "history.json",
+    "history.csv",
+    "gradient_density.json",
+    "model.keras",
+)
 _CHECKSUMS = "checksums.json"
+_STATE = "state.keras"
 _METRICS = "metrics.npz"
+_LOGS = "logs.json"
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Files that are whole or absent: write to a temporary name, then rename."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -125,6 +126,76 @@ def require_empty(target: str | os.PathLike) -> None:
             f"Expected an empty or new folder for the result. Received: {str(target)!r}, "
             "which already holds something. Name another folder, or remove this one first."
         )
+
+
+def remove_leftovers(folder: str | os.PathLike, *names: str) -> None:
+    """Remove what writers of these files, which were killed, have left beside them.
+
+    Args:
+        folder: The files' folder; it need not exist.
+        names: The files' names.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("a.json", ".a.json.x1y2z3_4", ".b.json.x1y2z3_4"):
+        ...     _ = (folder / name).write_text("{")
+        >>> remove_leftovers(folder, "a.json")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['.b.json.x1y2z3_4', 'a.json']
+    """
+    for name in names:
+        # Eight characters by `tempfile`, and an ending where the file's kind is told by it.
+        pattern = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}(\.\w+)?")
+        for path in Path(folder).glob(f".{name}.*"):
+            if pattern.fullmatch(path.name):
+                # Another worker may be faster.
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def full_disk_explained(folder: str | os.PathLike, advice: str) -> Iterator[None]:
+    """Say in plain words where an error within this block comes from a disk that is full.
+
+    Libraries say so in their own ways, some of them with pages of what they tried.
+
+    Args:
+        folder: What was written to.
+        advice: What to do, sentences that end with a period.
+
+    Raises:
+        OSError: A disk or a quota is full, or a file larger than allowed.
+
+    Example:
+        >>> with full_disk_explained("runs/a", "Make room."):
+        ...     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        Traceback (most recent call last):
+        ...
+        OSError: Expected room for the files of 'runs/a'. Received: No space left on device. Make
+        room.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = _full_disk(error)
+        if reason is None:
+            raise
+        raise OSError(
+            f"Expected room for the files of {os.fspath(folder)!r}. Received: {reason}. {advice}"
+        ) from error
+
+
+_FULL_DISK = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """What an error or what it comes from says of a full disk, if anything."""
+    while error is not None:
+        for reason in _FULL_DISK:
+            if reason in str(error):
+                return reason
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _umask() -> int:

@@ -31,8 +31,9 @@ from gb_keras.stages import (
     workers,
 )
 from gb_keras.stages.checkpoints import EpochCheckpoint
-from gb_keras.stages.files import read_json, write_json
+from gb_keras.stages.files import full_disk_explained, read_json, write_json
 from gb_keras.stages.history import History, best_epoch, last_epoch
+from gb_keras.stages.logs import PromptTensorBoard
 from gb_keras.stages.precision import dtype_policy
 from gb_keras.tensorboard.history import density_over_steps
 from gb_keras.training import GradientBalancedModel
@@ -110,7 +111,7 @@ def train(
             `"mixup"` and `"cutmix"`, see `gb_keras.data.pipeline.load_split`, or None. The last two
             blend labels, which not all methods take.
         dtype_policy: `"float32"`, `"mixed_float16"` or `"mixed_bfloat16"`.
-        jit_compile: Whether to compile steps with XLA.
+        jit_compile: Whether to compile steps with XLA, for one device of a process.
         strategy: `"auto"`, `"none"`, `"mirrored"` or `"multi-worker"`, see
             `gb_keras.distribution.strategy`. Several workers all make this call, with folders that
             they share; the chief writes. A run may be resumed with another strategy or number of
@@ -118,10 +119,12 @@ def train(
         seed: Seed of the initial weights and of the order of the data, at least 0. Also set for
             Python, NumPy and TensorFlow.
         checkpoint_steps: Steps after which the state is saved within an epoch, too. None: after
-            each epoch, and on SIGTERM of a process that trains alone.
+            each epoch, and on SIGTERM, whichever of several workers it was sent to.
         resume: Whether to go on with an unfinished run in `output_dir`; a new folder is started,
             so that a job which restarts may always say so.
-        log_dir: Folder for TensorBoard logs. Defaults to `logs` in `output_dir`.
+        log_dir: Folder for TensorBoard logs of this run alone: where an interrupted one goes on,
+            what was logged after its last checkpoint is removed. Defaults to `logs` in
+            `output_dir`.
         verbose: 0 silent, 1 progress bar, 2 a line for each epoch; `"auto"` is 1 in a terminal
             and 2 elsewhere.
         callbacks: More callbacks, called after the state of an epoch is saved.
@@ -137,6 +140,7 @@ def train(
         FileNotFoundError: `data_dir` holds no prepared data set, or there is no saved model or
             file of weights where they were said to be.
         ConnectionError: Weights could not be downloaded.
+        OSError: The disk is full. What was saved before is whole.
         FileExistsError: `output_dir` holds a finished run, an unfinished one (without `resume`),
             or something else.
         FloatingPointError: The loss has become infinite or not a number.
@@ -146,6 +150,7 @@ def train(
     devices = distribution.strategy(strategy)
     distributed = distribution.describe(devices)
     train_config.check(arguments)
+    workers.check_compilation(devices, jit_compile)
     manifest = manifests.read_manifest(data_dir)
     multi_label = manifest.get("multi_label", False)
     require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
@@ -168,7 +173,7 @@ def train(
     num_examples = manifest["splits"]["train"]["num_examples"]
     steps_per_epoch = math.ceil(num_examples / batch_size)
     workers.check_batches(model, num_examples, batch_size)
-    checkpoint = EpochCheckpoint(run_dir, distributed.is_chief, checkpoint_steps)
+    checkpoint = EpochCheckpoint(run_dir, distributed.is_chief, checkpoint_steps, logs)
     first_epoch, first_step = checkpoint.num_epochs, checkpoint.num_steps
     # From here on workers find what the chief writes.
     num_steps = first_epoch * steps_per_epoch + first_step
@@ -212,45 +217,49 @@ def train(
             callbacks=[
                 *method.callbacks,
                 keras.callbacks.TerminateOnNaN(),
-                *workers.of_chief(devices, keras.callbacks.TensorBoard(logs, write_graph=False)),
+                *workers.of_chief(devices, PromptTensorBoard(logs, write_graph=False)),
                 *observers,
                 checkpoint,
                 *callbacks,
             ],
         )
 
-    # One of several workers cannot save alone; they save every `checkpoint_steps`.
-    alone = distributed.num_workers == 1
-    saving = checkpoint.saving_on_termination if alone else contextlib.nullcontext
-    # The optimizer of a phase knows what learns in it, so each has its own.
-    started = False
-    for frozen, end_epoch in ((True, freeze_epochs), (False, epochs)):
-        if end_epoch == 0 or (first_epoch, first_step) > (end_epoch, 0):
-            continue
-        with backbones.freeze(model) if frozen else contextlib.nullcontext():
-            num_steps = 0 if frozen else (epochs - freeze_epochs) * steps_per_epoch
-            with devices.scope():
-                _compile(model, config, method, num_steps)
-                if not started and not checkpoint.restore(model):
-                    _transfer(model, config, verbose)
-            started = True
-            with saving():
-                if checkpoint.num_steps:
-                    # What is left of an epoch has fewer steps than those after it.
-                    fit(first_epoch, first_step, first_epoch + 1)
-                if checkpoint.num_epochs < end_epoch:
-                    fit(checkpoint.num_epochs, 0, end_epoch)
-    if distributed.is_chief:
-        # Read back from the logs, which hold the epochs before an interruption, too.
-        write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
-    workers.save(model, run_dir / "model.keras")
-    checkpoint.remove()
+    with full_disk_explained(run_dir, _MAKE_ROOM):
+        # The optimizer of a phase knows what learns in it, so each has its own.
+        started = False
+        for frozen, end_epoch in ((True, freeze_epochs), (False, epochs)):
+            if end_epoch == 0 or (first_epoch, first_step) > (end_epoch, 0):
+                continue
+            with backbones.freeze(model) if frozen else contextlib.nullcontext():
+                num_steps = 0 if frozen else (epochs - freeze_epochs) * steps_per_epoch
+                with devices.scope():
+                    _compile(model, config, method, num_steps)
+                    if not started and not checkpoint.restore(model):
+                        _transfer(model, config, verbose)
+                started = True
+                with checkpoint.saving_on_termination():
+                    if checkpoint.num_steps:
+                        # What is left of an epoch has fewer steps than those after it.
+                        fit(first_epoch, first_step, first_epoch + 1)
+                    if checkpoint.num_epochs < end_epoch:
+                        fit(checkpoint.num_epochs, 0, end_epoch)
+        if distributed.is_chief:
+            # Read back from the logs, which hold the epochs before an interruption, too.
+            write_json(run_dir / "gradient_density.json", _gradient_density(logs, multi_label))
+        workers.save(model, run_dir / "model.keras")
+        checkpoint.remove()
     # None leaves before all is written.
     distribution.require_same(devices, "number of epochs", epochs)
     summary = _summary(run_dir, checkpoint.history, first_epoch, time.monotonic() - start)
     if verbose:
         _print(config, checkpoint.history, summary)
     return summary
+
+
+_MAKE_ROOM = (
+    "Make room, and go on with resume=True (--resume): what was saved before is whole, and "
+    "training goes on from there."
+)
 
 
 def _method(config: Mapping[str, Any]) -> methods.Method:

@@ -14,7 +14,7 @@ from gb_keras.data import augmentation as augmentations
 from gb_keras.data import manifest as manifests
 from gb_keras.names import require_name
 from gb_keras.stages import balance_options, methods, multi_label_methods, optimizers
-from gb_keras.stages.files import read_json, require_empty
+from gb_keras.stages.files import read_json, remove_leftovers, require_empty
 
 DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 # Where a run lies and what it prints has no influence on its result.
@@ -148,13 +148,17 @@ def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
         FileExistsError: There is a finished run, or an unfinished one that is not to be resumed.
         ValueError: The unfinished run has other options.
     """
-    if (run_dir / "model.keras").exists():
+    # Checkpoints beside the model: a process was killed between the two last things it does.
+    if (run_dir / "model.keras").exists() and not (run_dir / "checkpoints").exists():
         raise FileExistsError(
             f"Expected a new folder, or one with an unfinished run. Received: {str(run_dir)!r}, "
             "which holds a finished run. Name another folder; a finished run is never overwritten."
         )
     config_file = run_dir / "config.json"
     if not config_file.exists():
+        if resume:
+            # Of a process that was killed as it wrote the configuration.
+            remove_leftovers(run_dir, config_file.name)
         require_empty(run_dir)
         return
     if not resume:

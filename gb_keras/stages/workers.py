@@ -32,6 +32,25 @@ def check_batches(model: keras.Model, num_examples: int, batch_size: int) -> Non
         )
 
 
+def check_compilation(strategy: tf.distribute.Strategy, jit_compile: bool) -> None:
+    """See that XLA can compile a step of all replicas, before any of them starts one.
+
+    Raises:
+        ValueError: It cannot, since they are several devices of a process, or several CPUs.
+    """
+    described = distribution.describe(strategy)
+    one_gpu_each = (
+        described.num_replicas == described.num_workers and tf.config.list_logical_devices("GPU")
+    )
+    if jit_compile and described.num_replicas > 1 and not one_gpu_each:
+        raise ValueError(
+            "Expected jit_compile=False, since XLA compiles a step for one device, and has no "
+            f"collective operations on CPUs. Received: jit_compile=True, {described}. Leave "
+            "jit_compile (--jit-compile) out, train with strategy='none', or on workers with one "
+            "GPU each."
+        )
+
+
 def of_chief(
     strategy: tf.distribute.Strategy, callback: keras.callbacks.Callback
 ) -> list[keras.callbacks.Callback]:
@@ -45,9 +64,10 @@ def save(model: keras.Model, path: Path) -> None:
     All workers save, because they read metrics together; what the chief has saved stays.
     """
     described = distribution.describe(model.distribute_strategy)
-    partial = path.with_name(f".partial-{described.worker}-{path.name}")
-    model.save(partial)
-    if described.is_chief:
-        os.replace(partial, path)
-    else:
-        partial.unlink()
+    partial = path.with_name(f".{path.name}.worker{described.worker:02d}{path.suffix}")
+    try:
+        model.save(partial)
+        if described.is_chief:
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def run(tmp_path):
 
 
 def names(run):
-    return sorted(path.name for path in (run / "checkpoints").iterdir())
+    return sorted(path.name for path in (run / "checkpoints").glob("epoch-*"))
 
 
 def truncate(path):
@@ -52,9 +52,9 @@ def flip_a_bit(path):
 
 
 DAMAGES = {
-    "truncated_weights": lambda folder: truncate(folder / "state.weights.h5"),
-    "flipped_bit": lambda folder: flip_a_bit(folder / "state.weights.h5"),
-    "missing_weights": lambda folder: (folder / "state.weights.h5").unlink(),
+    "truncated_weights": lambda folder: truncate(folder / "state.keras"),
+    "flipped_bit": lambda folder: flip_a_bit(folder / "state.keras"),
+    "missing_weights": lambda folder: (folder / "state.keras").unlink(),
     "empty_history": lambda folder: (folder / "history.json").write_text(""),
     "missing_checksums": lambda folder: (folder / "checksums.json").unlink(),
     "broken_checksums": lambda folder: (folder / "checksums.json").write_text("{"),
@@ -86,14 +86,14 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(run, tmp_path, 
 
 def test_nothing_whole_is_said_and_nothing_removed(run):
     for name in names(run):
-        truncate(run / "checkpoints" / name / "state.weights.h5")
+        truncate(run / "checkpoints" / name / "state.keras")
     with pytest.raises(ValueError, match=r"epoch-0002, epoch-0003, damaged\. Train into another"):
         EpochCheckpoint(run)
     assert names(run) == ["epoch-0002", "epoch-0003"]
 
 
 def test_others_than_the_chief_read_and_do_not_write(run):
-    flip_a_bit(run / "checkpoints" / "epoch-0003" / "state.weights.h5")
+    flip_a_bit(run / "checkpoints" / "epoch-0003" / "state.keras")
     (run / "checkpoints" / ".epoch-0004.partial").mkdir()
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     with pytest.warns(UserWarning, match="damaged"):
