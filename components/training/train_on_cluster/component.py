@@ -26,6 +26,10 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
     weights: str = "",
     freeze_epochs: int = 0,
     loss: str = "gradient_balanced",
+    density_exponent: float = -1.0,
+    prior_strength: float = -1.0,
+    max_weight: float = -1.0,
+    momentum: float = -1.0,
     epochs: int = 20,
     batch_size: int = 64,
     optimizer: str = "adam",
@@ -67,6 +71,12 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
             equalization_v2, seesaw, ghm_c or gradient_balanced; for multi-label data
             cross_entropy, label_smoothing, focal, class_balanced, asymmetric,
             distribution_balanced, logit_adjustment, ghm_c or gradient_balanced.
+        density_exponent: How far a crowd of equally hard samples is weighted down, at least 0. -1,
+            here and for the next three, is the loss's own default. gradient_balanced takes all
+            four, logit_adjustment the prior strength, ghm_c the momentum.
+        prior_strength: Scale of the class margin, at least 0.
+        max_weight: Cap of the weights by density, at least 1.
+        momentum: Momentum of the running histogram, in [0, 1).
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1, over all nodes and their GPUs.
         optimizer: adam, adamw or sgd (with momentum 0.9).
@@ -93,11 +103,18 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
     from gb_keras.cluster.job import TrainingJob
     from gb_keras.cluster.pod_settings import PodSettings
 
+    balance = {
+        "density_exponent": density_exponent,
+        "prior_strength": prior_strength,
+        "max_weight": max_weight,
+        "momentum": momentum,
+    }
     options = {
         "backbone": backbone,
         "weights": weights or None,
         "freeze_epochs": freeze_epochs,
         "loss": loss,
+        **{name: None if value == -1 else value for name, value in balance.items()},
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer,
