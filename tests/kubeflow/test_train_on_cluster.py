@@ -375,3 +375,23 @@ def test_a_job_that_is_being_deleted_is_not_followed(api, task):
     name = api.requests("post", JOBS)[0].data["metadata"]["name"]
     api.job(name).patch({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
     assert task()["model"].metadata["train_job"] == f"{name}-2"
+
+
+def test_a_data_set_that_another_task_copies_meanwhile_is_taken(api, task, claim):
+    copytree = shutil.copytree
+
+    def slower(source, target, **options):
+        # The other task's copy is there first.
+        digest = Path(target).name.split(".")[1]
+        (Path(target).parent / digest).mkdir()
+        (Path(target).parent / digest / "manifest.json").write_text("theirs")
+        faster.undo()
+        return copytree(source, target, **options)
+
+    nodes = Nodes(api)
+    nodes.outcomes = [nodes.complete]
+    with pytest.MonkeyPatch.context() as faster:
+        faster.setattr(shutil, "copytree", slower)
+        task()
+    (data,) = (claim / "gb-keras/datasets").iterdir()
+    assert (data / "manifest.json").read_text() == "theirs"
