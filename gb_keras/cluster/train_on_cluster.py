@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,8 @@ from gb_keras.stages.history import best_epoch, last_epoch
 # On the volume.
 _DATASETS = Path("gb-keras/datasets")
 _RUNS = Path("gb-keras/runs")
+# Seconds: Kubernetes ends a pod in 30, where nobody asks for more; one on a lost machine never.
+_GRACE = 120
 # Kubeflow Pipelines tells a task's pod who it is.
 _POD_NAME, _POD_UID = "KFP_POD_NAME", "KFP_POD_UID"
 
@@ -102,7 +105,7 @@ def train_on_cluster(
             f"claim {job.claim} in this task where the nodes see it, at {job.mount}."
         )
     history = read_json(run / "history.json")
-    _copy(run, Path(output_dir), "logs")
+    _copy(run, Path(output_dir), "logs", "checkpoints")
     _copy(run / "logs", Path(log_dir))
     return {"job": name, "best_epoch": best_epoch(history), "final": last_epoch(history)}
 
@@ -112,7 +115,10 @@ def _run(cluster: Cluster, job: TrainingJob) -> str:
     name = job.name
     for number in itertools.count(2):
         present = cluster.find_train_job(name)
-        if present is None or _may_be_followed(present):
+        if present is not None and _may_be_followed(present):
+            break
+        _wait_for_end_of_nodes(cluster, name)
+        if present is None:
             break
         # What has failed stays, for who looks for the reason.
         name = f"{job.name}-{number}"
@@ -131,6 +137,16 @@ def _may_be_followed(train_job: manifests.Manifest) -> bool:
     conditions = (train_job.get("status") or {}).get("conditions") or []
     failed = any(each["type"] == "Failed" and each["status"] == "True" for each in conditions)
     return not failed and "deletionTimestamp" not in train_job["metadata"]
+
+
+def _wait_for_end_of_nodes(cluster: Cluster, name: str) -> None:
+    """Let nodes of a job that failed or was deleted end: they write into the folder of the run."""
+    deadline = time.monotonic() + _GRACE
+    while any(pod.status.phase in ("Pending", "Running") for pod in cluster.pods(name)):
+        if time.monotonic() > deadline:
+            _say(f"Nodes of {name} have not ended in {_GRACE} s. Going on without them.")
+            return
+        time.sleep(1)
 
 
 def _pod_of_the_task() -> manifests.Manifest | None:

@@ -8,6 +8,7 @@ from typing import Any
 from kfp import kubernetes
 from kfp.dsl.pipeline_task import PipelineTask
 
+# Not those of gb_keras.cluster: to import it loads TensorFlow, for seconds.
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?")

@@ -24,6 +24,7 @@ from gb_keras import cli
 from gb_keras.cluster import manifests, train_command
 from gb_keras.cluster.client import Cluster
 from gb_keras.cluster.errors import ClusterError
+from gb_keras.cluster.train_on_cluster import job_name
 from gb_keras.stages import train_config
 from gb_keras.stages.prepare import prepare
 from tests.cluster.api import JOBS, NAMESPACE, PODS, terminated
@@ -98,8 +99,10 @@ class Nodes:
         self.api.pod(f"{name}-0", **FAILED)
         self.api.condition(name, "Failed", "JobsFailed", "no more restarts")
 
-    def stay(self, job):
-        """They run on."""
+    def run_on(self, job):
+        """They run on, while the task may not look at them any more."""
+        # The second request for pods; the first was made before there was a job.
+        self.api.refuse("get", PODS, 403, "Forbidden", "you cannot list pods", times=2)
 
 
 def option(job, flag):
@@ -185,8 +188,7 @@ def test_after_a_job_that_failed_another_goes_on_and_a_finished_run_is_taken(
 
 def test_an_attempt_follows_the_job_of_the_one_before(api, task, capsys):
     nodes = Nodes(api)
-    nodes.outcomes = [nodes.stay, nodes.complete]
-    api.refuse("get", PODS, 403, "Forbidden", "you cannot list pods")
+    nodes.outcomes = [nodes.run_on, nodes.complete]
     with pytest.raises(ClusterError, match="you cannot list pods"):
         task()
     (request,) = api.requests("post", JOBS)
@@ -215,6 +217,24 @@ def test_a_task_that_is_told_to_end_deletes_its_job(api, task):
     assert signal.getsignal(signal.SIGTERM) == before
     (request,) = api.requests("post", JOBS)
     assert api.job(request.data["metadata"]["name"]).deleted
+
+
+def test_a_job_is_created_once_the_nodes_of_a_deleted_one_have_ended(api, task):
+    nodes = Nodes(api)
+    nodes.outcomes = [nodes.complete]
+    # By the name that the task will have: its first attempt was told to end.
+    pod = f"{job_name('s3://artifacts/run-1/train/model')}-0"
+    api.pod(pod, phase="Running")
+    ended = []
+
+    def end():
+        ended.append(len(api.requests("post", JOBS)))
+        api.pod(pod, **FAILED)
+
+    threading.Timer(0.5, end).start()
+    task()
+    assert ended == [0]
+    assert len(api.requests("post", JOBS)) == 1
 
 
 def test_the_rights_that_are_printed_are_those_that_a_task_uses(api, task):
@@ -368,10 +388,29 @@ def test_a_cluster_that_refuses_the_job_ends_the_attempt(api, task, status, reas
 
 def test_a_job_that_is_being_deleted_is_not_followed(api, task):
     nodes = Nodes(api)
-    nodes.outcomes = [nodes.stay, nodes.complete]
-    api.refuse("get", PODS, 403, "Forbidden", "you cannot list pods")
+    nodes.outcomes = [nodes.run_on, nodes.complete]
     with pytest.raises(ClusterError):
         task()
     name = api.requests("post", JOBS)[0].data["metadata"]["name"]
     api.job(name).patch({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
     assert task()["model"].metadata["train_job"] == f"{name}-2"
+
+
+def test_a_data_set_that_another_task_copies_meanwhile_is_taken(api, task, claim):
+    copytree = shutil.copytree
+
+    def slower(source, target, **options):
+        # The other task's copy is there first.
+        digest = Path(target).name.split(".")[1]
+        (Path(target).parent / digest).mkdir()
+        (Path(target).parent / digest / "manifest.json").write_text("theirs")
+        faster.undo()
+        return copytree(source, target, **options)
+
+    nodes = Nodes(api)
+    nodes.outcomes = [nodes.complete]
+    with pytest.MonkeyPatch.context() as faster:
+        faster.setattr(shutil, "copytree", slower)
+        task()
+    (data,) = (claim / "gb-keras/datasets").iterdir()
+    assert (data / "manifest.json").read_text() == "theirs"
