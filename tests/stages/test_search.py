@@ -15,6 +15,7 @@ import optuna
 import pandas as pd
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from gb_keras import cli, cli_config
 from gb_keras.stages import files
@@ -168,7 +169,7 @@ def test_the_best_options_are_those_of_the_best_trial_and_train_takes_them(searc
     file = searched.folder / "best_config.json"
     command = typer.main.get_command(cli.app).commands["train"]
     given = cli_config.named(command.make_context("train", ["--config", str(file), "--output=o"]))
-    assert given["data"] == searched.data
+    assert Path(given["data"]) == searched.data
     wanted = {**searched.options, **searched.result["options"]}
     assert {name: given[name] for name in wanted} == wanted
     config = files.read_json(searched.folder / f"trials/{best:04d}/config.json")
@@ -195,6 +196,18 @@ def test_a_finished_search_trains_nothing_and_others_are_refused(searched, tmp_p
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     assert search(*arguments, **options) == searched.result
     assert search(*arguments, **options | {"num_trials": 30, "timeout": 0.0}) == searched.result
+    command = ["search", "--trials", "3", *(f"--search={text}" for text in SPACE), "--"]
+    command += ["--data", str(searched.data), "--output", str(searched.folder)]
+    command += ["--verbose", "1", "--resume"]
+    given = [part for name, value in searched.options.items()
+             for part in ("--" + name.replace("_", "-"), str(value))]  # fmt: skip
+    printed = CliRunner().invoke(cli.app, [*command, *given])
+    assert printed.exit_code == 0, printed.output
+    result = searched.result
+    assert (
+        f"Best: trial {result['best_trial']}, balanced accuracy {result['best']:.4f} "
+        f"(defaults: {result['default']:.4f})"
+    ) in printed.stdout
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     for changes, message in (
         ({"seed": 1}, "search_seed=1, was 0"),
