@@ -10,8 +10,12 @@ from gb_keras.names import require_name
 
 # A run's configuration says where the run was logged; another run is not logged there.
 _NOT_REPEATED = ("log_dir",)
-# Usage errors are of a class of Typer or of Click.
-_WRONG: tuple[type[BaseException], ...] = (ValueError, typer.BadParameter.__mro__[1])
+# What the types of options raise; usage errors are of a class of Typer or of Click.
+_WRONG: tuple[type[BaseException], ...] = (
+    ValueError,
+    TypeError,
+    typer.BadParameter.__mro__[1],
+)
 
 
 def take_config(context: typer.Context, config: Path | None) -> Path | None:

@@ -1,5 +1,6 @@
 """The command `gb-keras search`: options of a training searched with Optuna, on this machine."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -73,7 +74,7 @@ def search(
             given.pop(name, None)
         if "verbose" in given:
             given["verbose"] = cli_options.verbose_level(given["verbose"])
-        data, output = given.pop("data"), given.pop("output")
+        data, output = Path(given.pop("data")), Path(given.pop("output"))
         result = stage(
             data,
             output,

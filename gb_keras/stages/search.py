@@ -164,7 +164,10 @@ def _run(trials: _Trials, num_trials: int, num_jobs: int, deadline: float | None
                 trial = trials.next(num_trials) if in_time else None
                 if trial is None:
                     break
-                if worker is None or not worker.is_alive:
+                if worker is not None and not worker.is_alive:
+                    worker.stop()
+                    worker = None
+                if worker is None:
                     worker = workers[index] = Worker(index, shares_gpus=num_jobs > 1)
                 trials.start(trial, worker)
                 busy[worker.connection] = worker, trial
@@ -181,9 +184,11 @@ def _run(trials: _Trials, num_trials: int, num_jobs: int, deadline: float | None
                 _print(trials, trial, message, num_trials)
                 _check_failures(trials, message, num_trials)
     finally:
-        for worker in workers:
-            if worker is not None:
-                worker.stop()
+        started = [worker for worker in workers if worker is not None]
+        for worker in started:
+            worker.stop()
+        for worker in started:
+            worker.join()
 
 
 def _check_failures(trials: _Trials, end: End, num_trials: int) -> None:

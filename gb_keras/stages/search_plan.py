@@ -121,6 +121,8 @@ def _check(plan: Plan, known_losses: Sequence[str]) -> None:
     """Refuse what no training would take: each loss, and each value of each option."""
     for loss in plan.losses:
         require_name("loss", loss, known_losses)
+        if train_config.soft_labels(plan.config):
+            methods.require_soft_labels(loss)
         train_config.check({**plan.arguments, **_no_balance(), **plan.options({"loss": loss})})
     for name in balance_options.given(plan.fixed):
         balance_options.takers(name, plan.losses)

@@ -99,9 +99,12 @@ class Worker:
         return self._process.is_alive()
 
     def stop(self) -> None:
-        """End the process; a trial that trains saves its state first."""
+        """Tell the process to end; a trial that trains saves its state first."""
         self._process.terminate()
         self.connection.close()  # It may be waiting for an answer.
+
+    def join(self) -> None:
+        """Wait for the end of a process that was told to."""
         self._process.join()
 
 
