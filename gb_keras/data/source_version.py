@@ -8,7 +8,7 @@ from typing import Any
 
 from gb_keras.data import table_source
 from gb_keras.data.catalogue import folder_of, full_name
-from gb_keras.data.locations import Location, entries, is_url, location, reaching
+from gb_keras.data.locations import Location, as_it_is, entries, is_url, location, reaching
 
 
 def source_version(data: str) -> str:
@@ -87,7 +87,7 @@ def _of_tree(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[str]:
 def _of_files(files: Iterable[str]) -> Iterator[str]:
     listed = functools.cache(_of_listing)
     for name in files:
-        file = location(name)
+        file = as_it_is(name)
         if isinstance(file, Path):
             yield f"{name} {_of_path(file)}"
             continue

@@ -167,7 +167,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def test_tables_and_folders_of_a_web_server(here, tmp_path):
-    shutil.copytree(here / "photos", tmp_path / "photos")
+    for name in ("photos", "hub"):
+        shutil.copytree(here / name, tmp_path / name)
     handler = functools.partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -182,6 +183,7 @@ def test_tables_and_folders_of_a_web_server(here, tmp_path):
             assert np.array_equal(
                 images[1], np.asarray(Image.open(here / "photos/train/dog/2.png"))
             )
+        assert open_source(f"folder:{url}").name == full_name(f"folder:{url}/")
         source = open_source(f"folder:{url}/photos")
         ids = {example.id for example in source.examples("test")}
         assert ids == {
