@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from gb_keras.data.images import UnreadableImageError, decode_image
-from gb_keras.data.locations import Entry, Location, entries, location, read_bytes
+from gb_keras.data.locations import (
+    Entry,
+    Location,
+    absolute,
+    as_it_is,
+    entries,
+    location,
+    read_bytes,
+)
 from gb_keras.data.source import Example
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -57,7 +65,7 @@ class FolderSource:
                 f"Expected a folder of images. Received: {str(self.path)!r}, which is "
                 f"{'a file' if self.path.exists() else 'not there'}."
             )
-        self.name = f"folder:{self.path}"
+        self.name = f"folder:{absolute(str(path))}"
         self._roots = _split_folders(self.path)
         self.splits = tuple(self._roots)
         self._folders = {split: subfolders(root) for split, (_, root) in self._roots.items()}
@@ -178,7 +186,7 @@ def load_file(file: Location | str, name: str) -> np.ndarray:
     """The image of a file, uint8 `(height, width, 3)`.
 
     Args:
-        file: Where it lies.
+        file: Where it lies; a path must be absolute.
         name: What it is called.
 
     Raises:
@@ -190,7 +198,7 @@ def load_file(file: Location | str, name: str) -> np.ndarray:
             f"wrongly named: {os.path.splitext(name)[1] or 'no'} extension, expected one of "
             f"{' '.join(EXTENSIONS)}"
         )
-    place = location(file) if isinstance(file, str) else file
+    place = as_it_is(file) if isinstance(file, str) else file
     return decode_image(read_image(place))
 
 

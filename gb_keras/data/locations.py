@@ -82,6 +82,11 @@ def location(text: Location | str) -> Location:
     return found
 
 
+def as_it_is(text: str) -> Location:
+    """The same of a path that is absolute already, without following its links."""
+    return location(text) if is_url(text) else Path(text)
+
+
 def join(root: str, path: str) -> str:
     """A path that starts from a folder, or stands for itself: absolute or a URL.
 
@@ -94,9 +99,12 @@ def join(root: str, path: str) -> str:
         ('/data/a/1.png', 's3://bucket/a/1.png')
         >>> join("/data", "https://example.org/1.png")
         'https://example.org/1.png'
+        >>> join("zip://tables::/data/all.zip", "../a/1.png")
+        'zip://a/1.png::/data/all.zip'
     """
     if is_url(path):
         return path
+    path = path.removeprefix("file://")
     if not is_url(root) or os.path.isabs(path):
         return str(Path(root, path))
     # What an archive holds stands before where that lies: zip://photos::s3://bucket/all.zip

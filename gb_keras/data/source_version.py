@@ -8,7 +8,7 @@ from typing import Any
 
 from gb_keras.data import table_source
 from gb_keras.data.catalogue import folder_of, full_name
-from gb_keras.data.locations import Location, entries, is_url, location, reaching
+from gb_keras.data.locations import Location, as_it_is, entries, location, reaching
 
 
 def source_version(data: str) -> str:
@@ -23,7 +23,7 @@ def source_version(data: str) -> str:
 
     Returns:
         `"files "` and 16 hexadecimal digits; `""` for a data set that is not named by a path, or
-        by a URL that TensorFlow reads.
+        by a `gs://` that TensorFlow reads.
 
     Raises:
         ValueError: The name is unknown, or a table cannot be read.
@@ -43,7 +43,7 @@ def source_version(data: str) -> str:
     name = full_name(data)
     prefix, _, argument = name.partition(":")
     folder = folder_of(name)
-    if prefix == "tfds-dir" and is_url(argument):
+    if prefix == "tfds-dir" and argument.startswith("gs://"):
         # TensorFlow reads it, without what fsspec would need.
         return ""
     if folder is not None:
@@ -87,7 +87,7 @@ def _of_tree(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[str]:
 def _of_files(files: Iterable[str]) -> Iterator[str]:
     listed = functools.cache(_of_listing)
     for name in files:
-        file = location(name)
+        file = as_it_is(name)
         if isinstance(file, Path):
             yield f"{name} {_of_path(file)}"
             continue

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from gb_keras.data.label_set import ABSENT, PRESENT, LabelSet, shown
 from gb_keras.data.locations import absolute
 from gb_keras.data.source import SPLITS, Example
 from gb_keras.data.tfds_directory import no_protobuf_warnings, open_directory
+from gb_keras.data.tfds_url import TfdsUrl, is_read_by_tensorflow
 
 
 class TfdsSource:
@@ -25,7 +26,8 @@ class TfdsSource:
 
     Args:
         name: The name that opens the source again.
-        builder: A prepared TFDS builder.
+        builder: A prepared TFDS builder, or what describes the data set of `url`.
+        url: Where its records are, if TensorFlow cannot read them there.
 
     Attributes:
         multi_label: Whether an example has a sequence of labels.
@@ -34,9 +36,12 @@ class TfdsSource:
         ValueError: The data set has no `train` split, or is no such image data set.
     """
 
-    def __init__(self, name: str, builder: tfds.core.DatasetBuilder) -> None:
+    def __init__(
+        self, name: str, builder: tfds.core.DatasetBuilder, url: TfdsUrl | None = None
+    ) -> None:
         self.name = name
         self._builder = builder
+        self._url = url
         self._image, self._labels = _image_and_labels(name, builder.info)
         feature = builder.info.features[self._labels[0]]
         self.multi_label = _is_list(feature)
@@ -50,22 +55,31 @@ class TfdsSource:
 
     def examples(self, split: str) -> Iterator[Example]:
         """Every example of a split, in the order of its files."""
+        for name, image, *labels in self._rows(split):
+            label = _label_set(*labels) if self.multi_label else int(labels[0])
+            load = functools.partial(_load, image, label, len(self.classes))
+            yield Example(name.decode(), label, load)
+
+    def _rows(self, split: str) -> Iterator[Sequence[Any]]:
+        """Name, image and labels of each example."""
+        keys = ("tfds_id", self._image, *self._labels)
+        decoding = tfds.decode.PartialDecoding(
+            dict.fromkeys((self._image, *self._labels), True),
+            decoders={self._image: tfds.decode.SkipDecoding()},
+        )
+        if self._url is not None:
+            for row in self._url.rows(split, decoding):
+                yield [row[key] for key in keys]
+            return
         dataset = self._builder.as_dataset(
             split=split,
             shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding(
-                dict.fromkeys((self._image, *self._labels), True),
-                decoders={self._image: tfds.decode.SkipDecoding()},
-            ),
+            decoders=decoding,
             read_config=tfds.ReadConfig(add_tfds_id=True, try_autocache=False),
         )
         # A batch costs TensorFlow as much time as a single record does.
         for batch in dataset.ragged_batch(64).as_numpy_iterator():
-            columns = [batch[name] for name in ("tfds_id", self._image, *self._labels)]
-            for name, image, *labels in zip(*columns, strict=True):
-                label = _label_set(*labels) if self.multi_label else int(labels[0])
-                load = functools.partial(_load, image, label, len(self.classes))
-                yield Example(name.decode(), label, load)
+            yield from zip(*(batch[key] for key in keys), strict=True)
 
 
 def open_tfds(name: str) -> TfdsSource:
@@ -96,6 +110,9 @@ def open_tfds(name: str) -> TfdsSource:
 def open_tfds_directory(path: str | os.PathLike) -> TfdsSource:
     """Open a TFDS directory, for example one that `prepare` has made, or its URL."""
     path = absolute(path)
+    if not is_read_by_tensorflow(path):
+        url = TfdsUrl(path)
+        return TfdsSource(f"tfds-dir:{path}", url.builder, url)
     return TfdsSource(f"tfds-dir:{path}", open_directory(path))
 
 

@@ -167,7 +167,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def test_tables_and_folders_of_a_web_server(here, tmp_path):
-    shutil.copytree(here / "photos", tmp_path / "photos")
+    for name in ("photos", "hub"):
+        shutil.copytree(here / name, tmp_path / name)
     handler = functools.partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -182,6 +183,7 @@ def test_tables_and_folders_of_a_web_server(here, tmp_path):
             assert np.array_equal(
                 images[1], np.asarray(Image.open(here / "photos/train/dog/2.png"))
             )
+        assert open_source(f"folder:{url}").name == full_name(f"folder:{url}/")
         source = open_source(f"folder:{url}/photos")
         ids = {example.id for example in source.examples("test")}
         assert ids == {
@@ -240,10 +242,35 @@ def test_missing_credentials_are_said(bucket, monkeypatch):
         type(location(bucket).fs).clear_instance_cache()
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/prepared", "memory://prepared"])
-def test_tfds_reads_by_itself(url):
+@pytest.mark.parametrize("several", [False, True])
+def test_a_prepared_data_set_in_a_bucket(here, bucket, tmp_path, several):
+    rows = [f"{index}.png,{index % 2},{1 - index % 2},{index % 3}" for index in range(12)]
+    rows = [row.removesuffix("2") for row in rows]
+    table = here / "hub" / "several.csv"
+    table.write_text("\n".join(["path,a,b,c", *rows]))
+    name = f"csv:{table}?labels=a,b,c" if several else f"folder:{here}/photos"
+    prepare(name, tmp_path / "prepared", on_error="skip")
+    files = fsspec.filesystem("s3")
+    there = f"bucket/prepared/{several}"
+    files.put(str(tmp_path / "prepared"), there, recursive=True)
+    expected = found(f"tfds-dir:{tmp_path / 'prepared'}", tmp_path / "here")
+    assert found(f"tfds-dir:s3://{there}", tmp_path / "there") == expected
+    version = source_version(f"tfds-dir:s3://{there}")
+    shard = next(each for each in files.ls(there) if "test.tfrecord" in each)
+    files.pipe_file(shard, files.cat_file(shard)[:-5])
+    assert source_version(f"tfds-dir:s3://{there}") != version
+    with pytest.raises(ValueError, match=r"test\.tfrecord.*ends within one"):
+        list(open_source(f"tfds-dir:s3://{there}").examples("test"))
+
+
+def test_what_is_no_prepared_data_set(bucket):
+    with pytest.raises(FileNotFoundError, match=r"'s3://bucket/data/photos', which has no"):
+        open_source(f"tfds-dir:{bucket}/photos")
+    with pytest.raises(FileNotFoundError, match=r"'s3://bucket/nowhere', which has no"):
+        open_source("tfds-dir:s3://bucket/nowhere")
+    fsspec.filesystem("s3").pipe_file("bucket/open/features.json", b"")
     with pytest.raises(ValueError, match=r"in a file system that TensorFlow reads.*Copy it"):
-        open_source(f"tfds-dir:{url}")
+        open_source("open-images:boxes:s3://bucket/open")
 
 
 def test_results_are_written_here(tmp_path, monkeypatch):

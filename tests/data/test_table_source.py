@@ -8,6 +8,7 @@ from PIL import Image
 from gb_keras.data import manifest as manifests
 from gb_keras.data.catalogue import folder_of, full_name, open_source
 from gb_keras.data.images import UnreadableImageError
+from gb_keras.data.source_version import source_version
 from gb_keras.stages.prepare import prepare
 
 
@@ -86,6 +87,7 @@ def test_columns_and_root_by_option(birds, tmp_path):
 def test_every_bad_row_has_a_reason(birds, tmp_path):
     put(tmp_path / "images" / "cut.png")
     (tmp_path / "images" / "cut.png").write_bytes(b"\x89PNG")
+    (tmp_path / "images" / "loop.png").symlink_to(tmp_path / "images" / "loop.png")
     more = pd.DataFrame(
         [
             ("images/0.png", "wren"),
@@ -94,12 +96,13 @@ def test_every_bad_row_has_a_reason(birds, tmp_path):
             ("images/x.png", ""),
             ("images/none.png", "robin"),
             ("images/cut.png", "robin"),
+            ("images/loop.png", "robin"),
         ],
         columns=["path", "label"],
     )
     path = write(pd.concat([birds, more]), tmp_path / "t.csv")
     found = listed(open_source(f"csv:{path}"))
-    assert len(found) == 9
+    assert len(found) == 10
     reasons = list(found.values())[3:]
     assert reasons[0].endswith("listed in row 1 of t.csv already, with the same label or split")
     assert reasons[1].endswith("listed in row 2 of t.csv already, with another label or split")
@@ -107,6 +110,8 @@ def test_every_bad_row_has_a_reason(birds, tmp_path):
     assert reasons[3] == "row 7 of t.csv: no label"
     assert "cannot be opened" in reasons[4]
     assert "row" not in reasons[5]
+    assert "cannot be opened" in reasons[6]
+    assert source_version(f"csv:{path}")
 
 
 def test_numbers_are_sorted_as_numbers_and_text_stays_text(tmp_path):
