@@ -11,7 +11,7 @@ from tensorflow.python.distribute.cross_device_utils import CollectiveReplicaLau
 
 
 def of_a_step(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[int]:
-    """Elements of each all-reduce of a training step, in their order.
+    """Bytes of each all-reduce of a training step, in their order.
 
     Args:
         model: A model of a strategy of several workers, which has trained before: the first step
@@ -29,7 +29,7 @@ def of_a_step(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[int]:
 
 @contextlib.contextmanager
 def _recorded() -> Iterator[list[int]]:
-    """Elements of each all-reduce that this worker's first replica traces or runs.
+    """Bytes of each all-reduce that this worker's first replica traces or runs.
 
     TensorFlow launches all of several workers by one method.
     """
@@ -38,7 +38,7 @@ def _recorded() -> Iterator[list[int]]:
 
     def record(self: Any, tensor: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
         if self._device.endswith(":0"):
-            sizes.append(tensor.shape.num_elements())
+            sizes.append(tensor.shape.num_elements() * tensor.dtype.size)
         return launch(self, tensor, *args, **kwargs)
 
     CollectiveReplicaLauncher.all_reduce = record

@@ -1,11 +1,11 @@
-"""Step time on two workers, plain and balanced, and what the statistic adds to communication.
+"""Step time on several workers, plain and balanced, and what the statistic adds to communication.
 
-    python -m benchmarks.workers [--pairs 21] [--case mlp ...]
+    python -m benchmarks.workers [--workers 2] [--pairs 21] [--case mlp ...]
 
-Two processes of this machine train together over loopback. As in `benchmarks.overhead`, the models
+Processes of this machine train together over loopback. As in `benchmarks.overhead`, the models
 train in turn, block by block, and the median over pairs of blocks of the ratio of their times is
-told. Batch sizes are global, so each worker has half of the batch. After the cases comes the time
-of an all-reduce by itself.
+told. Batch sizes are global, so each worker has its share of the batch. After the cases comes the
+time of an all-reduce by itself.
 """
 
 import json
@@ -23,9 +23,9 @@ from benchmarks import loopback
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CASES = ("mlp", "small_cnn", "classes_1000", "classes_10000")
-STEPS = 20
-# Floats: of a counter, and of the statistic of 10, 1,000 and 10,000 classes with 30 bins.
-SIZES = (1, 310, 31_000, 310_000)
+STEPS = 10
+# Floats: of a counter, and of the statistic of 10, 1,000, 10,000 and 100,000 classes with 30 bins.
+SIZES = (1, 310, 31_000, 310_000, 3_100_000)
 VARIANTS = ("plain", "balanced")
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -36,6 +36,7 @@ def main(
     case: Annotated[
         list[str] | None, typer.Option(help="A case of benchmarks.overhead, repeatable.")
     ] = None,
+    num_workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of blocks of each case.")] = 21,
     measure: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -44,28 +45,43 @@ def main(
     if measure is not None:
         _measure(cases, pairs, measure)
         return
+    typer.echo(_table(measured(num_workers, cases, pairs)))
+
+
+def measured(num_workers: int, cases: list[str], pairs: int) -> dict[str, Any]:
+    """Figures of as many workers.
+
+    Args:
+        num_workers: Number of processes, at least 1.
+        cases: Of `benchmarks.overhead`.
+        pairs: Pairs of blocks of each case.
+
+    Returns:
+        `{"cases": {name: {"ms": {variant: float}, "ratios": [float], "bytes": {variant: [int]}}},
+        "all_reduce_ms": {num_floats: float}}`, with the bytes of each all-reduce of a step. One
+        worker has no all-reduces.
+    """
     with tempfile.TemporaryDirectory() as folder:
         options = [f"--case={name}" for name in cases]
         processes = loopback.start(
-            2, "benchmarks.workers", *options, f"--pairs={pairs}", f"--measure={folder}"
+            num_workers, "benchmarks.workers", *options, f"--pairs={pairs}", f"--measure={folder}"
         )
         for code, output in loopback.ended(processes, timeout=3600):
             if code:
                 raise SystemExit(output)
-        found = json.loads((Path(folder) / "found.json").read_text())
-    typer.echo(_table(found))
+        return json.loads((Path(folder) / "found.json").read_text())
 
 
 def _table(found: dict[str, Any]) -> str:
     lines = [
         "| case | plain ms | balanced ms | time ratio | quartiles | all-reduces a step, plain | "
-        "balanced | floats a step, plain | balanced |",
+        "balanced | bytes a step, plain | balanced |",
         "|---|---:|---:|---:|---|---:|---:|---:|---:|",
     ]
     for name, figures in found["cases"].items():
         plain, balanced = (figures["ms"][variant] for variant in VARIANTS)
         low, middle, high = statistics.quantiles(figures["ratios"], n=4)
-        sizes = [figures["sizes"][variant] for variant in VARIANTS]
+        sizes = [figures["bytes"][variant] for variant in VARIANTS]
         cells = [
             name,
             f"{plain:.1f}",
@@ -76,8 +92,9 @@ def _table(found: dict[str, Any]) -> str:
             *(f"{sum(each):,}" for each in sizes),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| floats of an all-reduce | ms, median |", "|---:|---:|"]
-    lines += [f"| {int(size):,} | {ms:.2f} |" for size, ms in found["all_reduce_ms"].items()]
+    if found["all_reduce_ms"]:
+        lines += ["", "| floats of an all-reduce | ms, median |", "|---:|---:|"]
+        lines += [f"| {int(size):,} | {ms:.2f} |" for size, ms in found["all_reduce_ms"].items()]
     return "\n".join(lines)
 
 
@@ -85,10 +102,11 @@ def _measure(cases: list[str], pairs: int, folder: Path) -> None:
     """What each of the workers does; the chief writes the figures."""
     from gb_keras import distribution
 
-    strategy = distribution.strategy("multi-worker")
+    strategy = distribution.strategy()
+    several = distribution.describe(strategy).num_workers > 1
     found = {
         "cases": {name: _figures(strategy, name, pairs) for name in cases},
-        "all_reduce_ms": {size: _all_reduce_ms(strategy, size) for size in SIZES},
+        "all_reduce_ms": {size: _all_reduce_ms(strategy, size) for size in SIZES if several},
     }
     if distribution.describe(strategy).is_chief:
         (folder / "found.json").write_text(json.dumps(found))
@@ -134,7 +152,7 @@ def _figures(strategy: Any, name: str, pairs: int) -> dict[str, Any]:
     return {
         "ms": {variant: statistics.median(ms[variant]) for variant in VARIANTS},
         "ratios": [b / a for a, b in zip(ms["plain"], ms["balanced"], strict=True)],
-        "sizes": sizes,
+        "bytes": sizes,
     }
 
 
@@ -161,11 +179,11 @@ def _all_reduce_ms(strategy: Any, size: int) -> float:
         return strategy.run(step)
 
     times = []
-    for _ in range(200):
+    for _ in range(100):
         start = time.perf_counter()
         strategy.experimental_local_results(reduce())[0].numpy()
         times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[20:])
+    return statistics.median(times[10:])
 
 
 if __name__ == "__main__":

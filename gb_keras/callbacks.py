@@ -113,12 +113,13 @@ class GradientBalanceTensorBoard(keras.callbacks.Callback):
         self._write(logs or {})
         # Several workers read a metric together, also for the one that writes.
         found = {each.name: _recalls(self.model, each.name) for each in self._observed()}
+        recalls = {name: values for name, values in found.items() if values is not None}
+        # Most models have none, and a snapshot reads the whole statistic, by all workers as well.
+        snapshots = self._snapshots() if recalls else []
         if self._writer is None:
             return
         with self._writer.as_default():
-            recalls = {name: values for name, values in found.items() if values is not None}
-            # Most models have none, and a snapshot reads the whole statistic.
-            for output, taken in self._snapshots() if recalls else ():
+            for output, taken in snapshots:
                 values = recalls.get(output.name)
                 if values is not None and len(values) == len(taken.class_counts):
                     summary.class_recalls(taken, values, self._last_step)

@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 from gb_keras import density
-from gb_keras.replicas import sum_over_replicas
 
 # Of the batches, one in so many is watched in the long run.
 WATCHED_BATCHES = 16
@@ -19,6 +18,9 @@ class GradientWatch:
     They move as the histogram beside them does, first with each batch, later with each sixteenth
     (see `update`). They are no part of what a model saves: they start anew, as a plain mean, where
     a training is resumed.
+
+    Each replica keeps its own part, of its samples, and a step sums nothing over replicas: whoever
+    reads them does, and of several workers all must read together.
 
     Args:
         momentum: Momentum of the moving averages, in [0, 1).
@@ -54,32 +56,39 @@ class GradientWatch:
         if self._built:
             return
 
-        def zeros(shape: tuple[int, ...], name: str) -> keras.Variable:
-            # The first replica's stands for all, as in the statistic.
+        def zeros(shape: tuple[int, ...], name: str, aggregation: str = "sum") -> keras.Variable:
             return keras.Variable(
                 tf.zeros(shape),
                 dtype="float32",
                 trainable=False,
                 autocast=False,
-                aggregation="only_first_replica",
+                synchronization="on_read",
+                aggregation=aggregation,
                 name=name,
             )
 
         self._mass = zeros((2, shape[-2]), "gradient_mass")
         self._cells = zeros((2, math.prod(shape)), "gradient_cells")
-        self._num_updates = zeros((), "num_watched")
+        # The same on all replicas.
+        self._num_updates = zeros((), "num_watched", "only_first_replica")
         self._built = True
 
-    def update(self, watched: Callable[[], density.Watched], num_batches: tf.Tensor) -> None:
+    def update(
+        self,
+        watched: Callable[[], density.Watched],
+        has_samples: tf.Tensor,
+        num_batches: tf.Tensor,
+    ) -> None:
         """Take in this replica's batch, or let it pass.
 
         Each is taken in until the averages hold as many as their momentum remembers, which is 100
         for 0.99. From then on they move slowly, and one in sixteen is enough: a pass over the
         gradient and the histograms has its price. A batch without a valid sample changes nothing,
-        one with a non-finite gradient no mass.
+        a replica's batch with a non-finite gradient no mass.
 
         Args:
             watched: Computes what is of interest of the batch.
+            has_samples: Whether the batch has a valid sample on any replica, bool scalar.
             num_batches: Batches that the statistic has taken in, this one included, float32 scalar.
                 From 2^24 on float32 counts no further, and each batch is taken in.
         """
@@ -87,32 +96,27 @@ class GradientWatch:
         mass, cells, num_updates = (tf.convert_to_tensor(each) for each in state)
 
         def take_in() -> tf.Tensor:
-            after = self._averages(mass, cells, num_updates, watched())
+            after = self._averages(mass, cells, num_updates, watched(), has_samples)
             for variable, value in zip(state, after, strict=True):
                 variable.assign(value)
             return tf.constant(True)
 
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            # Replicas cannot sum over each other in a branch.
-            take_in()
-        else:
-            memory = 1.0 / (1.0 - self._momentum)
-            due = (num_updates < memory) | (num_batches % WATCHED_BATCHES == 0)
-            tf.cond(due, take_in, lambda: tf.constant(False))
+        memory = 1.0 / (1.0 - self._momentum)
+        due = (num_updates < memory) | (num_batches % WATCHED_BATCHES == 0)
+        tf.cond(due, take_in, lambda: tf.constant(False))
 
     def _averages(
-        self, mass: tf.Tensor, cells: tf.Tensor, num_updates: tf.Tensor, watched: density.Watched
+        self,
+        mass: tf.Tensor,
+        cells: tf.Tensor,
+        num_updates: tf.Tensor,
+        watched: density.Watched,
+        has_samples: tf.Tensor,
     ) -> list[tf.Tensor]:
         """Mass, cells and number of updates with a batch taken in."""
-        batch_mass, num_samples = sum_over_replicas((watched.mass, tf.reduce_sum(watched.included)))
-        has_samples = tf.cast(num_samples > 0, tf.float32)
-        num_updates += has_samples
-        rate = has_samples * density.update_rate(self._momentum, tf.maximum(num_updates, 1.0))
-        finite = tf.reduce_all(tf.math.is_finite(batch_mass))
-        mass = tf.where(finite, mass + rate * (batch_mass - mass), mass)
-        # Each replica adds its samples to its part of the averages so far.
-        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if num_replicas > 1:
-            cells /= num_replicas
-        cells = sum_over_replicas(density.averaged_cells(cells, watched, rate))
-        return [mass, cells, num_updates]
+        taken = tf.cast(has_samples, tf.float32)
+        num_updates += taken
+        rate = taken * density.update_rate(self._momentum, tf.maximum(num_updates, 1.0))
+        finite = tf.reduce_all(tf.math.is_finite(watched.mass))
+        mass = tf.where(finite, mass + rate * (watched.mass - mass), mass)
+        return [mass, density.averaged_cells(cells, watched, rate), num_updates]

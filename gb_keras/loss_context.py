@@ -30,7 +30,7 @@ class Statistic(Protocol):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """Take in a batch; return the running density, the batch's, and this replica's share."""
 
-    def observe(self, watched: Callable[[], density.Watched]) -> None:
+    def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
         """Take in what only a watcher wants of the same batch; called after `update`."""
 
 
@@ -97,5 +97,5 @@ class CurrentBatch:
         running = tf.reduce_sum(counts.bins, axis=0) if self._multi_label else counts.bins
         return running, counts.bins, None
 
-    def observe(self, watched: Callable[[], density.Watched]) -> None:
+    def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
         """Nothing: nobody can watch what is kept nowhere."""

@@ -266,12 +266,13 @@ class GradientBalancedLoss(keras.losses.Loss):
         # shows it, as in plain Keras.
         weights = tf.where(valid, weights, 1.0)
         statistic.observe(
+            batch_density,
             lambda: density.Watched(
                 mass=density.class_mass(gradient, rows, norm, included, self.base.one_label),
                 cells=tf.reshape(rows * self.bins + bins, [-1]),
                 included=tf.reshape(included, [-1]),
                 weights=tf.reshape(weights, [-1]),
-            )
+            ),
         )
         if not self.prior_strength:
             base_losses = losses
@@ -314,7 +315,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         of_sign = density.sign_weights(of_bin, batch_density, self.prior_strength)
         weights = entries.entry_weights(found, of_sign, norm)
         statistic.observe(
-            lambda: entries.watched(positive, norm, losses, active, weights, self.bins)
+            batch_density,
+            lambda: entries.watched(positive, norm, losses, active, weights, self.bins),
         )
         if not self.prior_strength:
             base_losses = losses

@@ -207,14 +207,16 @@ class GradientDensity(keras.layers.Layer):
         # A batch has a sample somewhere.
         return running_density, counts.bins, num_samples * num_replicas / totals["samples"]
 
-    def observe(self, watched: Callable[[], density.Watched]) -> None:
+    def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
         """Take in what only a watcher wants of the batch of the last `update`.
 
         Args:
+            batch_density: Samples per bin in the batch over all replicas, which `update` returned.
             watched: Computes it of this replica's batch. It is called only where someone watches.
         """
         if self.watched is not None:
-            self.watched.update(watched, tf.convert_to_tensor(self._num_updates))
+            has_samples = tf.reduce_sum(batch_density) > 0
+            self.watched.update(watched, has_samples, tf.convert_to_tensor(self._num_updates))
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state by name, if there is any yet."""

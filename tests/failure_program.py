@@ -5,6 +5,7 @@
 gets a copy of the run as it is after the round.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -22,7 +23,8 @@ from gb_keras.cli import app
 from gb_keras.stages import checkpoints
 from tests import forks
 
-stage = sys.modules["gb_keras.stages.train"]
+# `gb_keras.stages.train` the module, whose name the function has taken.
+stage = importlib.import_module("gb_keras.stages.train")
 
 
 def end(number=signal.SIGKILL):

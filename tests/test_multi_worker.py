@@ -105,18 +105,25 @@ def test_keras_still_needs_the_repair(two, half):
         assert half in found_by(two, worker)["errors"]
 
 
-def test_the_statistic_costs_two_collective_operations(two):
-    """One of the class counts, which the margin needs, and one of all that follows from it."""
+@pytest.mark.parametrize("name", ["balanced", "watched"])
+def test_the_statistic_costs_two_collective_operations(two, name):
+    """One of the class counts, which the margin needs, and one of all that follows from it.
+
+    While a callback watches what TensorBoard shows, there are no more.
+    """
     classes, bins = worker_program.NUM_CLASSES, worker_program.BINS
     gradients = 6 * 8 + 8 + 8 * classes + classes
     # Histogram, its sums over rows and over bins; samples: active, clean, all.
     statistic = classes * bins + classes + bins + 3
     for worker in range(2):
-        sizes = found_by(two, worker)["collectives"]
+        numbers = {
+            variant: [num_bytes / 4 for num_bytes in sizes]
+            for variant, sizes in found_by(two, worker)["collectives"].items()
+        }
         # Whether a worker has more batches; logs: loss, accuracy, balanced accuracy, base loss, and
         # whether a worker is to end.
-        assert sizes["plain"] == [1, gradients, 4]
-        assert sizes["balanced"] == [1, classes, statistic, gradients, 5]
+        assert numbers["plain"] == [1, gradients, 4]
+        assert numbers[name] == [1, classes, statistic, gradients, 5]
 
 
 @pytest.mark.parametrize("version", ["3.11.3", "3.16.0", "3.16.0.dev0", "4.0"])

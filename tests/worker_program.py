@@ -123,12 +123,14 @@ def models(folder, names, num_devices=1):
     except ValueError as error:
         found["disagreement"] = str(error)
     arrays, found["collectives"] = {}, {}
+    batch = FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE]
     for name in names:
         model, of_model = results(strategy, name, folder)
         arrays |= of_model
-        found["collectives"][name] = collectives.of_a_step(
-            model, FEATURES[:BATCH_SIZE], LABELS[:BATCH_SIZE]
-        )
+        found["collectives"][name] = collectives.of_a_step(model, *batch)
+    with strategy.scope():
+        model.gradient_density.watch()
+    found["collectives"]["watched"] = collectives.of_a_step(model, *batch)
     np.savez(folder / f"results-{described.worker}.npz", **arrays)
     (folder / f"found-{described.worker}.json").write_text(json.dumps(found))
 

@@ -4,10 +4,8 @@ import contextlib
 import logging
 import math
 import os
-import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import pandas as pd
 
 from gb_keras import distribution
 from gb_keras.baselines import OnlineLoss
-from gb_keras.data.manifest import checksums
+from gb_keras.stages import checkpoint_folder
 from gb_keras.stages.files import (
     new_directory,
     read_json,
@@ -76,7 +74,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self.history: History = {}
         # Number of finished epochs, and of steps in the next one. Kept here, since others see late
         # what the chief has written.
-        self.num_epochs, self.num_steps = self._last_whole()
+        self.num_epochs, self.num_steps = checkpoint_folder.last_whole(self.folder)
         self._first_step = 0
         self._metrics: list[np.ndarray] = []
         self._logs = LogPosition(run_dir, log_dir or self.run_dir / "logs")
@@ -90,9 +88,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
         """
         if self.is_chief:
             self._clean_up()
-        if self._place == (0, 0):
+        if self._place == checkpoint_folder.START:
             return False
-        latest = self._path(*self._place)
+        latest = self._path(self._place)
         # The optimizer's state can only be loaded into variables that exist.
         model.optimizer.build(model.trainable_variables)
         model.load_weights(latest / _STATE)
@@ -111,7 +109,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
     def _clean_up(self) -> None:
         """Go back to what was saved last, in all that a killed process may have left."""
-        damaged = [self._path(*each) for each in self._saved() if each > self._place]
+        saved = checkpoint_folder.saved(self.folder)
+        damaged = [self._path(each) for each in saved if each > self._place]
         # What is half-written or a disk has damaged, and nothing else.
         for useless in (*self.folder.glob(".epoch-*"), *damaged):
             shutil.rmtree(useless)
@@ -120,9 +119,10 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if not before_training.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._logs.write(before_training)
-        self._logs.go_back(
-            self._path(*self._place) / _LOGS if any(self._place) else before_training
-        )
+        if self._place == checkpoint_folder.START:
+            self._logs.go_back(before_training)
+        else:
+            self._logs.go_back(self._path(self._place) / _LOGS)
 
     @contextlib.contextmanager
     def saving_on_termination(self) -> Iterator[None]:
@@ -193,12 +193,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
         distribution.require_same(self.model.distribute_strategy, "number of steps", num_steps)
         _logger.warning(
             "Told to end: what was trained is saved in %s. Go on with resume=True (--resume).",
-            self._path(num_epochs, num_steps),
+            self._path((num_epochs, num_steps)),
         )
         raise SystemExit(EXIT_CODE)
 
     def _save(self, num_epochs: int, num_steps: int) -> None:
-        with self._written(self._path(num_epochs, num_steps)) as partial:
+        with self._written(self._path((num_epochs, num_steps))) as partial:
             # As a model: HDF5, to which weights alone would be written, crashes on a full disk.
             self.model.save(partial / _STATE)
             if isinstance(self.model.loss, OnlineLoss):
@@ -212,10 +212,10 @@ class EpochCheckpoint(keras.callbacks.Callback):
                 np.savez(partial / _METRICS, *map(np.asarray, _metric_variables(self.model)))
             if self.is_chief:
                 self._logs.write(partial / _LOGS)
-            write_json(partial / _CHECKSUMS, _checksums(partial))
+            checkpoint_folder.seal(partial)
         if self.is_chief:
-            for older in self._saved()[:-2]:
-                shutil.rmtree(self._path(*older))
+            for older in checkpoint_folder.saved(self.folder)[:-2]:
+                shutil.rmtree(self._path(older))
 
     def remove(self) -> None:
         """Remove the checkpoints of a run that is finished: they are all there, or none is."""
@@ -238,43 +238,11 @@ class EpochCheckpoint(keras.callbacks.Callback):
                 yield Path(thrown_away)
 
     @property
-    def _place(self) -> tuple[int, int]:
+    def _place(self) -> checkpoint_folder.Place:
         return self.num_epochs, self.num_steps
 
-    def _path(self, num_epochs: int, num_steps: int) -> Path:
-        step = f"-step-{num_steps:08d}" if num_steps else ""
-        return self.folder / f"epoch-{num_epochs:04d}{step}"
-
-    def _saved(self) -> list[tuple[int, int]]:
-        """Finished epochs, and steps in the next, of all that is there, in order."""
-        if not self.folder.exists():
-            return []
-        names = (path.name for path in self.folder.iterdir())
-        matches = (re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?", name) for name in names)
-        return sorted((int(match[1]), int(match[2] or 0)) for match in matches if match)
-
-    def _last_whole(self) -> tuple[int, int]:
-        """The last of all whose files are what was written; zeros where nothing was saved yet."""
-        found = self._saved()
-        damaged: list[str] = []
-        for place in reversed(found):
-            if _is_whole(self._path(*place)):
-                break
-            damaged.append(self._path(*place).name)
-        if not damaged:
-            return max(found, default=(0, 0))
-        if len(damaged) == len(found):
-            raise ValueError(
-                f"Expected a whole checkpoint in {str(self.folder)!r}. Received: "
-                f"{', '.join(reversed(damaged))}, damaged. Train into another folder, or remove "
-                "this run to start it anew."
-            )
-        warnings.warn(
-            f"Checkpoints in {str(self.folder)!r} are damaged: {', '.join(damaged)}. Going on from "
-            f"{self._path(*place).name}.",
-            stacklevel=3,
-        )
-        return place
+    def _path(self, place: checkpoint_folder.Place) -> Path:
+        return checkpoint_folder.path(self.folder, place)
 
     def _write_history(self) -> None:
         if not self.is_chief:
@@ -292,23 +260,9 @@ _FILES_OF_RUN = (
     "gradient_density.json",
     "model.keras",
 )
-_CHECKSUMS = "checksums.json"
 _STATE = "state.keras"
 _METRICS = "metrics.npz"
 _LOGS = "logs.json"
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a checkpoint but their own list."""
-    return {name: value for name, value in checksums(folder).items() if name != _CHECKSUMS}
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether a checkpoint's files are those that were written."""
-    try:
-        return read_json(folder / _CHECKSUMS) == _checksums(folder)
-    except (OSError, ValueError):  # Missing, unreadable, or no JSON.
-        return False
 
 
 def _metric_variables(model: keras.Model) -> list[keras.Variable]:
