@@ -85,7 +85,7 @@ def _load(preset: str, what: str, **options: Any) -> Any:
         nearest = difflib.get_close_matches(preset, known, n=1)
         raise ValueError(
             "Expected a preset of an image classifier that keras-hub knows, or the folder of one, "
-            f"with its preprocessor. Received: {preset!r} ({str(error).partition(chr(10))[0]})."
+            f"with its preprocessor. Received: {preset!r} ({_reason(error)})."
             + (f" Did you mean {nearest[0]!r}?" if nearest else "")
         ) from error
     except Exception as error:  # Those of several libraries that download.
@@ -95,3 +95,9 @@ def _load(preset: str, what: str, **options: Any) -> Any:
             f"{preset!r}, num_classes=2).save_to_preset(FOLDER); bring the folder here, and give "
             f"{PRESET}FOLDER."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, less the words that lead over to the lines below it."""
+    line = str(error).partition("\n")[0]
+    return line.rpartition(". ")[0] if line.endswith(":") else line

@@ -78,6 +78,11 @@ def submit_train(
                 "Expected --tf-job with --dry-run and without --install-runtime: such a job has "
                 "no runtime, and is only written here. Received other options."
             )
+        if claim is None:
+            parts.notice(
+                "Without --claim the training finds its data and keeps its results only where the "
+                f"runtime {runtime} mounts a volume."
+            )
         job_name = name or f"train-{secrets.token_hex(3)}"
         command = train_command.check(
             parts.command_of_the_root(context, "train"), train_options, claim and mount

@@ -104,7 +104,18 @@ def print_yaml(documents: "list[Manifest]") -> None:
     """Print manifests as `kubectl apply` reads them."""
     import yaml
 
-    typer.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
+    from gb_keras.stages.search_space import is_number
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: Dumper, value: str) -> yaml.ScalarNode:
+        # As YAML 1.1 has it, 1e-4 is no number, so PyYAML does not quote it; kubectl reads one.
+        style = "'" if is_number(value) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    typer.echo(yaml.dump_all(documents, Dumper=Dumper, sort_keys=False), nl=False)
 
 
 def notice(text: str) -> None:

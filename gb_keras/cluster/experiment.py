@@ -64,7 +64,7 @@ def experiment(
             },
             "algorithm": {"algorithmName": "random"},
             "maxTrialCount": num_trials,
-            "parallelTrialCount": num_parallel,
+            "parallelTrialCount": min(num_parallel, num_trials),  # Katib refuses more.
             "maxFailedTrialCount": search_space.max_failed(num_trials),
             "parameters": [_parameter(search) for search in searches],
             "metricsCollectorSpec": {

@@ -43,8 +43,8 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
     Raises:
         typer.BadParameter: An option is unknown, missing, or has a value of the wrong type; it
             is one of Typer's usage errors, shown as for `gb-keras train` itself.
-        ValueError: A name is none of the known ones, a number out of its range, or the run would be
-            lost with its node.
+        ValueError: A name is none of the known ones, a number out of its range, the data would not
+            be found, or the run would be lost with its node.
     """
     context: Any = command.make_context("gb-keras train", list(arguments))
     given = context.params
@@ -55,6 +55,12 @@ def check(command: TyperCommand, arguments: Sequence[str], mount: str | None) ->
     train_config.check(options)
     if mount is not None and not PurePosixPath(mount).is_absolute():
         raise ValueError(f"Expected --mount to be an absolute path. Received: {mount!r}.")
+    data = PurePosixPath(given["data"])
+    if mount is not None and not data.is_absolute():
+        raise ValueError(
+            "Expected the training's --data to be an absolute path, where the nodes see the data "
+            f"set. Received: --data {data}. Try --data {PurePosixPath(mount) / data.name}."
+        )
     output = PurePosixPath(given["output"])
     if mount is not None and not output.is_relative_to(mount):
         raise ValueError(

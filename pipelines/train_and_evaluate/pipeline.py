@@ -38,6 +38,10 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         on_error: str = "raise",
         data_version: str = "",
         losses: list[str] = ["cross_entropy", "gradient_balanced"],  # noqa: B006  KFP copies it.
+        density_exponent: float = -1.0,
+        prior_strength: float = -1.0,
+        max_weight: float = -1.0,
+        momentum: float = -1.0,
         baseline: str = "",
         backbone: str = "small_cnn",
         weights: str = "",
@@ -81,6 +85,13 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 or gradient_balanced; for multi-label data cross_entropy, label_smoothing, focal,
                 class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or
                 gradient_balanced.
+            density_exponent: How far a crowd of equally hard samples is weighted down, at least 0.
+                -1, here and for the next three, is the loss's own default. gradient_balanced takes
+                all four, logit_adjustment the prior strength, ghm_c the momentum; others go
+                without.
+            prior_strength: Scale of the class margin, at least 0.
+            max_weight: Cap of the weights by density, at least 1.
+            momentum: Momentum of the running histogram, in [0, 1).
             baseline: The loss to compare with. Empty is cross_entropy, else the first.
             backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
                 keras.applications; hub:PRESET of keras-hub, where the image has it; or a path to a
@@ -124,6 +135,10 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 "weights": weights,
                 "freeze_epochs": freeze_epochs,
                 "loss": loss,
+                "density_exponent": density_exponent,
+                "prior_strength": prior_strength,
+                "max_weight": max_weight,
+                "momentum": momentum,
                 "epochs": epochs,
                 "batch_size": batch_size,
                 "optimizer": optimizer,

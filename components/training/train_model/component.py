@@ -48,7 +48,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
             distribution_balanced, logit_adjustment, ghm_c or gradient_balanced.
         density_exponent: How far a crowd of equally hard samples is weighted down, at least 0. -1,
             here and for the next three, is the loss's own default. gradient_balanced takes all
-            four, logit_adjustment the prior strength, ghm_c the momentum.
+            four, logit_adjustment the prior strength, ghm_c the momentum; others go without.
         prior_strength: Scale of the class margin, at least 0.
         max_weight: Cap of the weights by density, at least 1.
         momentum: Momentum of the running histogram, in [0, 1).
@@ -76,6 +76,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
     import json
     from pathlib import Path
 
+    from gb_keras.stages import balance_options
     from gb_keras.stages.train import train
 
     balance = {
@@ -102,6 +103,7 @@ def train_model(  # noqa: D417  KFP reads the descriptions of outputs from Retur
         "jit_compile": jit_compile,
         "seed": seed,
     }
+    options = balance_options.without_others(options, loss)
     # Where a retried task finds what an earlier attempt left, it goes on from there.
     summary = train(
         dataset.path,

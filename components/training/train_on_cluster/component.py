@@ -73,7 +73,7 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
             distribution_balanced, logit_adjustment, ghm_c or gradient_balanced.
         density_exponent: How far a crowd of equally hard samples is weighted down, at least 0. -1,
             here and for the next three, is the loss's own default. gradient_balanced takes all
-            four, logit_adjustment the prior strength, ghm_c the momentum.
+            four, logit_adjustment the prior strength, ghm_c the momentum; others go without.
         prior_strength: Scale of the class margin, at least 0.
         max_weight: Cap of the weights by density, at least 1.
         momentum: Momentum of the running histogram, in [0, 1).
@@ -102,6 +102,7 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
     from gb_keras.cluster import train_on_cluster as cluster
     from gb_keras.cluster.job import TrainingJob
     from gb_keras.cluster.pod_settings import PodSettings
+    from gb_keras.stages import balance_options
 
     balance = {
         "density_exponent": density_exponent,
@@ -126,6 +127,7 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
         "jit_compile": jit_compile,
         "seed": seed,
     }
+    options = balance_options.without_others(options, loss)
     job = TrainingJob(
         cluster.job_name(model.uri),
         image,
