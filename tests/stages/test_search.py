@@ -1,6 +1,7 @@
 """A search that is killed, gone on with, and looked at; and what is refused before it starts."""
 
 import collections
+import csv
 import json
 import os
 import re
@@ -52,12 +53,23 @@ def lives(pid):
         return False
 
 
-def wait_until(condition, process=None, seconds=240):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, process.stderr.read()
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
+    return condition()
+
+
+def stop_within_a_trial(process, folder):
+    """Stop a search, whose processes then wait after an epoch; runs that have had one."""
+    for _ in range(100):
+        process.send_signal(signal.SIGSTOP)
+        if wait_until(lambda: [*folder.glob("trials/*/checkpoints/epoch-*")], seconds=5):
+            break
+        # It has stopped between two trials.
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+    return {path.parents[1] for path in folder.glob("trials/*/checkpoints/epoch-*")}
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +94,12 @@ def searched(data, tmp_path_factory):
     assert all(f"complete: {METRIC}" in line for line in ended), [*ended, process.stderr.read()]
     with pytest.raises(BlockingIOError, match="no other search works in"):
         search(data, folder, SEARCHES, train_options=options)
-    checkpoints = folder.glob
-    wait_until(lambda: [*checkpoints("trials/*/checkpoints/epoch-*")], process)
+    runs = stop_within_a_trial(process, folder)
     workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    wait_until(lambda: not any(map(lives, workers)))
-    killed = {
-        path.parents[1]: (path.parents[1] / "config.json").stat().st_mtime_ns
-        for path in checkpoints("trials/*/checkpoints/epoch-*")
-    }
+    assert wait_until(lambda: not any(map(lives, workers)))
+    killed = {run: (run / "config.json").stat().st_mtime_ns for run in runs}
     study = optuna.load_study(study_name="digits", storage=f"sqlite:///{folder}/search.db")
     seen = {trial.number: trial for trial in study.trials}
     # The least learning rate, worse than half of the others; and one with which numbers overflow.
@@ -103,8 +111,20 @@ def searched(data, tmp_path_factory):
     return Searched(folder, data, options, killed, seen, result)
 
 
+def number(text):
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text or None
+
+
 def trials(searched):
-    return pd.read_csv(searched.folder / "trials.csv").set_index("trial")
+    """The table, with exactly the numbers that were written."""
+    with open(searched.folder / "trials.csv", newline="") as file:
+        rows = [
+            {name: number(value) for name, value in row.items()} for row in csv.DictReader(file)
+        ]
+    return pd.DataFrame(rows).set_index("trial")
 
 
 def test_a_killed_search_goes_on_where_it_was(searched):
@@ -230,9 +250,21 @@ def test_a_finished_search_trains_nothing_and_others_are_refused(searched, tmp_p
 def test_a_process_that_dies_is_a_trial_that_failed(tmp_path):
     worker = Worker(0, shares_gpus=False)
     os.kill(worker._process.pid, signal.SIGKILL)
+    worker._process.join()
+    worker.start(tmp_path, tmp_path / "run", {})
     assert worker.receive().error == "Its process ended with exit code -9."
     assert not worker.is_alive
     worker.stop()
+
+
+def test_a_search_whose_trials_all_fail_is_given_up(data, tmp_path, capsys):
+    options = {"weights": str(tmp_path / "no-such-file"), "epochs": 1}
+    with pytest.raises(
+        RuntimeError, match=r"at most 1 of 3 trials to fail\. Received: 2, the last"
+    ):
+        search(data, tmp_path / "out", SEARCHES, train_options=options, num_trials=3)
+    assert capsys.readouterr().out.count("failed: ValueError: Expected no weights for") == 2
+    assert not (tmp_path / "out" / "best_config.json").exists()
 
 
 @pytest.mark.parametrize(
