@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 
+import keras
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -164,6 +165,8 @@ def test_compare_trains_what_it_is_to_compare(data, tmp_path):
         "focal": None,
         "ghm_c": 0.5,
     }
+    model = keras.models.load_model(tmp_path / "out" / "ghm_c" / "run" / "model.keras")
+    assert model.loss.momentum == 0.5
     # Once more: nothing is trained again.
     result = invoke(*command)
     assert result.exit_code == 0, result.output

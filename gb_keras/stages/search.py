@@ -182,7 +182,8 @@ def _run(trials: _Trials, num_trials: int, num_jobs: int, deadline: float | None
                 del busy[worker.connection]
                 trials.end(trial, message)
                 _print(trials, trial, message, num_trials)
-                _check_failures(trials, message, num_trials)
+                if message.error:
+                    _check_failures(trials, message.error, num_trials)
     finally:
         started = [worker for worker in workers if worker is not None]
         for worker in started:
@@ -191,13 +192,12 @@ def _run(trials: _Trials, num_trials: int, num_jobs: int, deadline: float | None
             worker.join()
 
 
-def _check_failures(trials: _Trials, end: End, num_trials: int) -> None:
-    num_failed = trials.count(TrialState.FAIL)
-    if num_failed > search_space.max_failed(num_trials):
+def _check_failures(trials: _Trials, error: str, num_trials: int) -> None:
+    num_failed, most = trials.count(TrialState.FAIL), search_space.max_failed(num_trials)
+    if num_failed > most:
         raise RuntimeError(
-            f"Expected at most {search_space.max_failed(num_trials)} of {num_trials} trials to "
-            f"fail. {num_failed} failed, the last with {end.error or 'other values'} Search other "
-            "values in another folder."
+            f"Expected at most {most} of {num_trials} trials to fail. Received: {num_failed}, the "
+            f"last with {error} Search other values in another folder."
         )
 
 

@@ -4,6 +4,7 @@ A process trains one trial after the other. What it says goes through a pipe to 
 alone writes to the study; it answers after each epoch whether the trial is worth going on.
 """
 
+import contextlib
 import dataclasses
 import multiprocessing
 import multiprocessing.connection
@@ -79,7 +80,7 @@ class Worker:
             run_dir: Folder of the trial's run.
             options: Other options of `train`.
         """
-        self.connection.send((data_dir, run_dir, options))
+        self._send((data_dir, run_dir, options))
 
     def receive(self) -> Epochs | End:
         """What the process says next; where it has died, that the trial has failed."""
@@ -91,7 +92,12 @@ class Worker:
 
     def answer(self, go_on: bool) -> None:
         """Tell a process that waits after an epoch whether to go on."""
-        self.connection.send(go_on)
+        self._send(go_on)
+
+    def _send(self, message: Any) -> None:
+        # Of a process that has died, what is received next tells.
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
 
     @property
     def is_alive(self) -> bool:

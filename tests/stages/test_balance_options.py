@@ -1,13 +1,9 @@
 """Options of balancing: who takes which, and where they end up."""
 
-import json
-
-import keras
 import numpy as np
 import pytest
 
 from gb_keras.stages import balance_options, files, methods, multi_label_methods, train_config
-from gb_keras.stages.prepare import prepare
 from gb_keras.stages.train import train
 
 VALUES = {"density_exponent": 0.25, "prior_strength": 0.75, "max_weight": 3.0, "momentum": 0.5}
@@ -51,15 +47,6 @@ def test_all_other_options_are_refused(module):
 def test_values_out_of_range(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"`{name}`"):
         train(tmp_path / "no-data", tmp_path / "run", **{name: value})
-
-
-def test_options_are_in_the_model_and_in_the_configuration(tmp_path):
-    prepare("digits", tmp_path / "data", long_tail_factor=50)
-    train(tmp_path / "data", tmp_path / "run", **VALUES, epochs=1, batch_size=512, verbose=0)
-    loss = keras.models.load_model(tmp_path / "run" / "model.keras").loss
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert {name: getattr(loss, name) for name in VALUES} == VALUES
-    assert {name: config[name] for name in VALUES} == VALUES
 
 
 def test_an_unfinished_run_from_before_there_were_options_goes_on(tmp_path):

@@ -1,6 +1,7 @@
 """A search that is killed, gone on with, and looked at; and what is refused before it starts."""
 
 import collections
+import csv
 import json
 import os
 import re
@@ -20,10 +21,10 @@ from typer.testing import CliRunner
 from gb_keras import cli, cli_config
 from gb_keras.stages import files
 from gb_keras.stages.prepare import prepare
-from gb_keras.stages.search import search
+from gb_keras.stages.search import _check_failures, _Trials, search
 from gb_keras.stages.search_plan import make_plan
 from gb_keras.stages.search_space import METRIC, Search
-from gb_keras.stages.search_worker import Worker
+from gb_keras.stages.search_worker import End, Worker
 
 # Its searches are shared by its tests, so one worker takes them all.
 pytestmark = pytest.mark.xdist_group("search")
@@ -52,12 +53,23 @@ def lives(pid):
         return False
 
 
-def wait_until(condition, process=None, seconds=240):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, process.stderr.read()
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
+    return condition()
+
+
+def stop_within_a_trial(process, folder):
+    """Stop a search, whose processes then wait after an epoch; runs that have had one."""
+    for _ in range(100):
+        process.send_signal(signal.SIGSTOP)
+        if wait_until(lambda: [*folder.glob("trials/*/checkpoints/epoch-*")], seconds=5):
+            break
+        # It has stopped between two trials.
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+    return {path.parents[1] for path in folder.glob("trials/*/checkpoints/epoch-*")}
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +79,12 @@ def searched(data, tmp_path_factory):
     small = tmp_path_factory.mktemp("backbone") / "small.keras"
     layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     keras.Sequential(layers).save(small)
-    options = {"backbone": str(small), "epochs": 3, "batch_size": 16}
+    options = {"backbone": str(small), "epochs": 3, "batch_size": 32}
     command = [sys.executable, "-m", "gb_keras", "search", "--trials", "20", "--jobs", "2"]
     command += [part for text in SPACE for part in ("--search", text)]
     command += ["--", "--data", str(data), "--output", str(folder), "--backbone", str(small)]
     process = subprocess.Popen(
-        [*command, "--epochs", "3", "--batch-size", "16"],
+        [*command, "--epochs", "3", "--batch-size", "32"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,16 +94,12 @@ def searched(data, tmp_path_factory):
     assert all(f"complete: {METRIC}" in line for line in ended), [*ended, process.stderr.read()]
     with pytest.raises(BlockingIOError, match="no other search works in"):
         search(data, folder, SEARCHES, train_options=options)
-    checkpoints = folder.glob
-    wait_until(lambda: [*checkpoints("trials/*/checkpoints/epoch-*")], process)
+    runs = stop_within_a_trial(process, folder)
     workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    wait_until(lambda: not any(map(lives, workers)))
-    killed = {
-        path.parents[1]: (path.parents[1] / "config.json").stat().st_mtime_ns
-        for path in checkpoints("trials/*/checkpoints/epoch-*")
-    }
+    assert wait_until(lambda: not any(map(lives, workers)))
+    killed = {run: (run / "config.json").stat().st_mtime_ns for run in runs}
     study = optuna.load_study(study_name="digits", storage=f"sqlite:///{folder}/search.db")
     seen = {trial.number: trial for trial in study.trials}
     # The least learning rate, worse than half of the others; and one with which numbers overflow.
@@ -103,8 +111,20 @@ def searched(data, tmp_path_factory):
     return Searched(folder, data, options, killed, seen, result)
 
 
+def number(text):
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text or None
+
+
 def trials(searched):
-    return pd.read_csv(searched.folder / "trials.csv").set_index("trial")
+    """The table, with exactly the numbers that were written."""
+    with open(searched.folder / "trials.csv", newline="") as file:
+        rows = [
+            {name: number(value) for name, value in row.items()} for row in csv.DictReader(file)
+        ]
+    return pd.DataFrame(rows).set_index("trial")
 
 
 def test_a_killed_search_goes_on_where_it_was(searched):
@@ -230,9 +250,22 @@ def test_a_finished_search_trains_nothing_and_others_are_refused(searched, tmp_p
 def test_a_process_that_dies_is_a_trial_that_failed(tmp_path):
     worker = Worker(0, shares_gpus=False)
     os.kill(worker._process.pid, signal.SIGKILL)
+    worker._process.join()
+    worker.start(tmp_path, tmp_path / "run", {})
     assert worker.receive().error == "Its process ended with exit code -9."
     assert not worker.is_alive
     worker.stop()
+
+
+def test_a_search_is_given_up_when_more_than_a_quarter_of_its_trials_fail(data, tmp_path):
+    study = optuna.create_study()
+    trials = _Trials(study, make_plan(data, tmp_path, SEARCHES, {}))
+    for error in ("No memory.", "Not a number."):
+        trials.end(study.ask(), End("failed", [], error))
+        assert study.trials[-1].user_attrs["error"] == error
+    _check_failures(trials, "Not a number.", num_trials=5)
+    with pytest.raises(RuntimeError, match=r"1 of 4 .* Received: 2, the last with Not a number\."):
+        _check_failures(trials, "Not a number.", num_trials=4)
 
 
 @pytest.mark.parametrize(
