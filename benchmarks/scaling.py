@@ -1,10 +1,11 @@
 """A model of the time of a step on many workers, from what is measured on a few of this machine.
 
-    python -m benchmarks.scaling measure FILE [--workers 3] [--pairs 11] [--case mlp ...]
+    python -m benchmarks.scaling measure FILE --workers 2 [--pairs 11] [--case mlp ...]
     python -m benchmarks.scaling tables FILE
 
-`measure` runs `benchmarks.workers` with 1, 2, ... workers and keeps its figures; `tables` fits the
-constants of the network to them and prints the tables of docs/scaling.md.
+`measure` runs `benchmarks.workers` with so many workers and adds its figures to the file; `tables`
+fits the constants of the network to them and prints the tables of docs/scaling.md. One worker and
+two at least must have been measured.
 """
 
 import dataclasses
@@ -112,17 +113,15 @@ def statistic_seconds(network: Network, num_workers: int, num_classes: int) -> f
 
 @app.command()
 def measure(
-    file: Annotated[Path, typer.Argument(help="File to write, JSON.")],
-    num_workers: Annotated[int, typer.Option("--workers", min=2, help="Most processes.")] = 3,
+    file: Annotated[Path, typer.Argument(help="File of figures to add to, JSON.")],
+    num_workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")],
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of blocks of each case.")] = 11,
     case: Annotated[list[str] | None, typer.Option(help="Of benchmarks.overhead.")] = None,
 ) -> None:
-    """Measure 1, 2, ... workers of this machine."""
-    found = {}
-    for number in range(1, num_workers + 1):
-        found[number] = workers.measured(number, case or list(CASES), pairs)
-        # Whatever is there is of use, where a machine does not stay up.
-        file.write_text(json.dumps(found, indent=1))
+    """Measure workers of this machine."""
+    found = json.loads(file.read_text()) if file.exists() else {}
+    found[str(num_workers)] = workers.measured(num_workers, case or list(CASES), pairs)
+    file.write_text(json.dumps(found, indent=1))
 
 
 @app.command()
@@ -160,6 +159,8 @@ def _steps(found: dict[int, Any], network: Network) -> list[str]:
     ]
     for name, alone in found[1]["cases"].items():
         for number, figures in found.items():
+            if name not in figures["cases"]:
+                continue
             case = figures["cases"][name]
             model = {
                 variant: alone["ms"][variant]

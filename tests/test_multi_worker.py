@@ -112,18 +112,15 @@ def test_the_statistic_costs_two_collective_operations(two, name):
     While a callback watches what TensorBoard shows, there are no more.
     """
     classes, bins = worker_program.NUM_CLASSES, worker_program.BINS
-    gradients = 6 * 8 + 8 + 8 * classes + classes
+    gradients = 4 * (6 * 8 + 8 + 8 * classes + classes)
     # Histogram, its sums over rows and over bins; samples: active, clean, all.
-    statistic = classes * bins + classes + bins + 3
+    statistic = 4 * (classes * bins + classes + bins + 3)
     for worker in range(2):
-        numbers = {
-            variant: [num_bytes / 4 for num_bytes in sizes]
-            for variant, sizes in found_by(two, worker)["collectives"].items()
-        }
+        num_bytes = found_by(two, worker)["collectives"]
         # Whether a worker has more batches; logs: loss, accuracy, balanced accuracy, base loss, and
         # whether a worker is to end.
-        assert numbers["plain"] == [1, gradients, 4]
-        assert numbers[name] == [1, classes, statistic, gradients, 5]
+        assert num_bytes["plain"] == [8, gradients, 4 * 4]
+        assert num_bytes[name] == [8, 4 * classes, statistic, gradients, 4 * 5]
 
 
 @pytest.mark.parametrize("version", ["3.11.3", "3.16.0", "3.16.0.dev0", "4.0"])
