@@ -113,8 +113,10 @@ def _check(context: typer.Context, option: Any, value: Any) -> None:
         if option.default is not None or option.required:
             raise ValueError("expected a value. Received: null.")
         return
-    taken = option.process_value(context, value)
-    if isinstance(taken, (list, tuple)):
+    # Typer would take a text for its letters.
+    several = option.multiple and not isinstance(value, list)
+    taken = value if several else option.process_value(context, value)
+    if option.multiple:
         fits = isinstance(value, list) and all(isinstance(each, str) for each in value)
         wanted = "a list of texts"
     elif isinstance(taken, bool):

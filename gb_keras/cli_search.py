@@ -63,7 +63,13 @@ def search(
 
     The same command goes on after an interruption, and with more --trials after the end.
     """
-    with readable_errors(context, hint="The same command goes on from there.", extra="search"):
+    with readable_errors(
+        context,
+        hint="The same command goes on from there.",
+        extra="search",
+        # Given up, or not come to an end. Trials have processes of their own.
+        expected=(RuntimeError,),
+    ):
         train = command_parts.command_of_the_root(context, "train")
         parsed: Any = train.make_context("gb-keras train", list(train_options))
         given = cli_config.named(parsed)
@@ -92,5 +98,6 @@ def search(
             f"Best: trial {result['best_trial']}, balanced accuracy {result['best']:.4f} "
             f"(defaults: {of_default})"
         )
-        typer.echo(f"Train with it: gb-keras train --config {output / 'best_config.json'}")
+        best = output / "best_config.json"
+        typer.echo(f"Train with it: gb-keras train --config {best} --output FOLDER")
         typer.echo(f"Report: {output / 'search.html'}")

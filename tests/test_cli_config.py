@@ -102,7 +102,7 @@ def test_a_training_that_is_submitted_has_the_options_of_the_file(tmp_path):
         ({"data": None}, "data: expected a value. Received: null"),
         ({"learning_rate": "1"}, "learning_rate: expected a number"),
         ({"jit_compile": 1}, "jit_compile: expected true or false"),
-        ({"augmentation": "flip"}, "options.json: augmentation: "),
+        ({"augmentation": "flip"}, "options.json: augmentation: expected a list of texts"),
         ({"augmentation": [1]}, "options.json: augmentation: "),
         ({"weights": 3}, "weights: expected a text"),
         ({"data": 3}, "options.json: data: "),

@@ -209,8 +209,9 @@ def submit_setup(
         from gb_keras.cluster import manifests
         from gb_keras.cluster.permissions import permissions
 
-        rights = permissions(service_account, namespace)
-        parts.print_yaml([manifests.training_runtime(runtime, image), *rights])
+        of_runtime = manifests.training_runtime(runtime, image)
+        of_runtime["metadata"]["namespace"] = namespace
+        parts.print_yaml([of_runtime, *permissions(service_account, namespace)])
 
 
 submit.command(

@@ -172,11 +172,12 @@ def reaching(place: Location | str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, ImportError, MemoryError):
-        # Said in words that are known: no such file, no permission, ...
-        raise
     except Exception as error:
-        if not is_url(str(place)):
+        # Most is said in words that are known: no such file, no permission, ... What reads HTTP has
+        # its own for a server that is not there.
+        known = isinstance(error, OSError | ValueError | ImportError | MemoryError)
+        of_http = type(error).__module__.startswith("aiohttp")
+        if not is_url(str(place)) or (known and not of_http):
             raise
         raise ConnectionError(
             f"Expected to read {str(place)!r}. Received: {type(error).__name__}: {error}. Look at "

@@ -86,14 +86,14 @@ def takers(name: str, losses: Sequence[str]) -> list[str]:
         Traceback (most recent call last):
         ...
         ValueError: Expected a loss that takes momentum, one of gradient_balanced, ghm_c. Received:
-        focal. Leave out momentum, or choose another loss.
+        focal. Leave out momentum, also of --config, or choose another loss.
     """
     found = [loss for loss in losses if name in defaults(loss)]
     if not found:
         able = [loss for loss, names in _OF_LOSS.items() if name in names]
         raise ValueError(
             f"Expected a loss that takes {name}, one of {', '.join(able)}. Received: "
-            f"{', '.join(losses)}. Leave out {name}, or choose another loss."
+            f"{', '.join(losses)}. Leave out {name}, also of --config, or choose another loss."
         )
     return found
 

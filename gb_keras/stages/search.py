@@ -95,7 +95,10 @@ def search(
         seed=seed,
     ) as study:
         deadline = None if timeout is None else time.monotonic() + timeout
-        _run(_Trials(study, plan), num_trials, num_jobs, deadline)
+        try:
+            _run(_Trials(study, plan), num_trials, num_jobs, deadline)
+        finally:
+            search_results.write_table(study, plan)
         return search_results.write(study, plan)
 
 

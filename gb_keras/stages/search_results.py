@@ -1,6 +1,7 @@
 """What a search leaves: the best options, a table of the trials, a page with Optuna's plots."""
 
 import inspect
+import os
 from typing import Any
 
 import optuna
@@ -18,7 +19,7 @@ _NOT_OPTIONS = ("data_dir", "log_dir")
 
 
 def write(study: optuna.Study, plan: Plan) -> dict[str, Any]:
-    """Write `best_config.json`, `trials.csv` and `search.html`.
+    """Write `best_config.json` and `search.html`.
 
     Args:
         study: The study, open.
@@ -51,17 +52,27 @@ def write(study: optuna.Study, plan: Plan) -> dict[str, Any]:
     }
     config = files.read_json(run_dir(plan.folder, best.number) / "config.json")
     files.write_json(plan.folder / "best_config.json", _options(config))
-    table = pd.DataFrame([_row(plan, trial) for trial in trials])
-    files.write_text(plan.folder / "trials.csv", table.to_csv(index=False))
     files.write_text(plan.folder / "search.html", report_search.page(study, plan, result))
     return result
+
+
+def write_table(study: optuna.Study, plan: Plan) -> None:
+    """Write `trials.csv`, also of a search that has found nothing yet.
+
+    Args:
+        study: The study, open.
+        plan: What the search was to do.
+    """
+    table = pd.DataFrame([_row(plan, trial) for trial in study.get_trials(deepcopy=False)])
+    files.write_text(plan.folder / "trials.csv", table.to_csv(index=False))
 
 
 def _options(config: dict[str, Any]) -> dict[str, Any]:
     """Of a run's configuration what `gb-keras train --config` takes."""
     names = [name for name in inspect.signature(train).parameters if name not in _NOT_OPTIONS]
     known = {name: config[name] for name in names if config.get(name) is not None}
-    return {"data": config["data_dir"], **known}
+    # Wherever the file is read from.
+    return {"data": os.path.abspath(config["data_dir"]), **known}
 
 
 def _row(plan: Plan, trial: FrozenTrial) -> dict[str, Any]:

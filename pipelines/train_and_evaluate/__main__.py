@@ -41,6 +41,8 @@ _OF_CLUSTER = {
     *("cpu", "memory", "accelerator", "accelerator_count", "shared_memory"),
     *("node_selector", "toleration", "nodes", "runtime"),
 }
+# Options that mean nothing without another.
+_ONLY_WITH = {"accelerator_count": "accelerator", "mount": "claim", "runtime": "nodes"}
 
 
 # By that name gb_keras does without TensorFlow: seconds, and lines on the terminal.
@@ -251,6 +253,12 @@ def _check(given: set[str]) -> None:
             f"Expected options that have an effect with {_flags(places)}. Received: "
             f"{_flags(sorted(given & senseless))}. Leave them out."
         )
+    for option, needed in _ONLY_WITH.items():
+        if option in given and needed not in given:
+            raise ValueError(
+                f"Expected {_flags([needed])} with {_flags([option])}, which has no effect without "
+                "it. Received none."
+            )
 
 
 def _flags(names: Iterable[str]) -> str:

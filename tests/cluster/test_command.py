@@ -159,6 +159,7 @@ def test_an_interruption_leaves_the_job_and_says_how_to_come_back(api, monkeypat
         ((), (*TRAIN[1:], "--dtype-policy", "float16"), "Expected dtype_policy"),
         ((), (*TRAIN[1:], "--backbone", "resnet33"), "Did you mean 'resnet3"),
         (("--claim", "c"), ("--data", "/d", "--output", "runs/a"), "--output /workspace/a"),
+        (("--claim", "c"), ("--data", "d", "--output", "/workspace/a"), "--data /workspace/d"),
         (("--cpu", "many"), TRAIN[1:], "cpu='many'"),
         (("--tf-job",), TRAIN[1:], "Expected --tf-job with --dry-run"),
         (("--install-runtime", "--runtime", "cluster:x"), TRAIN[1:], "administrator"),
@@ -173,6 +174,14 @@ def test_what_can_be_seen_beforehand_never_reaches_the_cluster(
     assert message in " ".join(result.stderr.split())
 
 
+def test_a_number_of_yaml_is_a_text_where_kubernetes_wants_one():
+    """PyYAML takes 1e-4 for a text; the YAML of kubectl does not."""
+    result = invoke(*SUBMIT, "--dry-run", *TRAIN, "--learning-rate", "1e-4")
+    assert "- '1e-4'\n" in result.stdout
+    assert yaml.safe_load(result.stdout)["spec"]["trainer"]["args"][-2] == "1e-4"
+    assert "Without --claim" in result.stderr
+
+
 def test_a_saved_backbone_of_the_cluster_is_not_looked_for_here():
     result = invoke(*SUBMIT, "--dry-run", *TRAIN, "--backbone", "/workspace/run-1")
     assert result.exit_code == 0, result.output
@@ -184,7 +193,8 @@ def test_a_cluster_that_refuses_is_one_line_and_an_exit_code(api):
     api.refuse("post", JOBS, 403, "Forbidden", "you cannot create trainjobs")
     result = invoke(*SUBMIT, *TRAIN)
     assert result.exit_code == 1
-    (line,) = result.stderr.splitlines()
+    hint, line = result.stderr.splitlines()
+    assert hint.startswith("Without --claim")
     assert line.startswith("Error: Could not create the TrainJob digits.")
     # With --debug the error itself comes through, for its traceback.
     assert isinstance(invoke("--debug", "submit", "follow", "x").exception, ClusterError)

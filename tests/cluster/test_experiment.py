@@ -129,7 +129,9 @@ def test_what_is_searched(text, expected):
     job = TrainingJob("digits", "gb-keras:0.1.0", ("--output", TRIAL_NAME), claim="training")
     search = Search.parse(text)
     assert Search.parse(str(search)) == search
-    document = experiment(job, [search], num_trials=1, num_parallel=1)
+    document = experiment(job, [search], num_trials=1, num_parallel=3)
+    # Katib refuses more at a time than in all.
+    assert document["spec"]["parallelTrialCount"] == 1
     (manifest,) = document["spec"]["parameters"]
     assert tuple(manifest[key] for key in ("name", "parameterType", "feasibleSpace")) == expected
 

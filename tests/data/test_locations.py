@@ -211,7 +211,7 @@ def test_tables_and_folders_of_a_web_server(here, tmp_path):
             first.load()
         server.shutdown()
     # That says nothing of the image, so `prepare` must not skip it.
-    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1.* Look at the address, the network"):
         first.load()
 
 

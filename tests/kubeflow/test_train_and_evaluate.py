@@ -419,6 +419,10 @@ def test_documents_say_what_the_command_takes():
         (["--compile", "a.txt"], "ends with .yaml, as KFP asks. Received: a.txt"),
         (["--compile", "a.yaml", "--memory", "much"], "memory to be an amount as Kubernetes"),
         (["--local", "--nodes", "2", "--claim", "c"], "with --local. Received: --claim, --nodes"),
+        (
+            ["--compile", "a.yaml", "--mount", "/data"],
+            "Expected --claim with --mount, which has no",
+        ),
         (["--host", "kubeflow.example"], "http:// or https://. Received: kubeflow.example"),
     ],
 )

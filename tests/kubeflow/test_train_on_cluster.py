@@ -246,6 +246,7 @@ def test_the_rights_that_are_printed_are_those_that_a_task_uses(api, task):
     words = ("submit", "setup", "--image", "i", "--namespace", NAMESPACE)
     result = CliRunner().invoke(cli.app, [*words, "--service-account", "runner"])
     runtime, role, binding = yaml.safe_load_all(result.stdout)
+    assert runtime["metadata"].pop("namespace") == NAMESPACE
     assert runtime == manifests.training_runtime("gb-keras", "i")
     allowed = {
         (group, resource, verb)

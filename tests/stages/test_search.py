@@ -19,7 +19,7 @@ import typer
 from typer.testing import CliRunner
 
 from gb_keras import cli, cli_config
-from gb_keras.stages import files
+from gb_keras.stages import files, search_results
 from gb_keras.stages.prepare import prepare
 from gb_keras.stages.search import _check_failures, _Trials, search
 from gb_keras.stages.search_plan import make_plan
@@ -266,6 +266,9 @@ def test_a_search_is_given_up_when_more_than_a_quarter_of_its_trials_fail(data, 
     _check_failures(trials, "Not a number.", num_trials=5)
     with pytest.raises(RuntimeError, match=r"1 of 4 .* Received: 2, the last with Not a number\."):
         _check_failures(trials, "Not a number.", num_trials=4)
+    search_results.write_table(study, trials.plan)
+    with open(tmp_path / "trials.csv", newline="") as file:
+        assert [row["error"] for row in csv.DictReader(file)] == ["No memory.", "Not a number."]
 
 
 @pytest.mark.parametrize(
