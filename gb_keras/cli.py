@@ -266,7 +266,8 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            help="Go on with the unfinished run in the output folder; a new folder is started.",
+            help="Go on with the unfinished run in the output folder; a new folder is started, a "
+            "finished run left as it is.",
             rich_help_panel=options.RUNTIME,
         ),
     ] = False,

@@ -121,7 +121,8 @@ def train(
         checkpoint_steps: Steps after which the state is saved within an epoch, too. None: after
             each epoch, and on SIGTERM, whichever of several workers it was sent to.
         resume: Whether to go on with an unfinished run in `output_dir`; a new folder is started,
-            so that a job which restarts may always say so.
+            and of a finished run of the same options nothing is done, so that a job which restarts
+            may always say so.
         log_dir: Folder for TensorBoard logs of this run alone: where an interrupted one goes on,
             what was logged after its last checkpoint is removed. Defaults to `logs` in
             `output_dir`.
@@ -141,8 +142,7 @@ def train(
             file of weights where they were said to be.
         ConnectionError: Weights could not be downloaded.
         OSError: The disk is full. What was saved before is whole.
-        FileExistsError: `output_dir` holds a finished run, an unfinished one (without `resume`),
-            or something else.
+        FileExistsError: `output_dir` holds a run already (without `resume`), or something else.
         FloatingPointError: The loss has become infinite or not a number.
     """
     arguments = dict(locals())  # All arguments by name, as long as this is the first line.
@@ -156,13 +156,21 @@ def train(
     require_name("loss", loss, (multi_label_methods if multi_label else methods).names())
     config = train_config.config(arguments, manifest) | {"distribution": distributed.as_dict()}
     run_dir = Path(output_dir)
-    train_config.check_run(run_dir, config, resume)
+    finished = train_config.check_run(run_dir, config, resume)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     if verbose and distributed.num_replicas > 1:
         rich.print(f"Distribution: {distributed}")
     if not distributed.is_chief:
         verbose = 0
+
+    if finished:
+        # A job that was ended in its last instant and is started again has nothing left to do.
+        history = read_json(run_dir / "history.json")
+        summary = _summary(run_dir, history, epochs, 0.0)
+        if verbose:
+            _print(config, history, summary)
+        return summary
 
     start = time.monotonic()
     method = _method(config)

@@ -136,20 +136,24 @@ def config(arguments: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
     }
 
 
-def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
+def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> bool:
     """See that a run's folder is new, or that its unfinished run is the one to resume.
 
     Args:
         run_dir: The run's folder.
         config: What determines the run, see `config`.
-        resume: Whether to go on with an unfinished one.
+        resume: Whether to go on with what is there.
+
+    Returns:
+        Whether the run is finished, so that there is nothing left to do.
 
     Raises:
-        FileExistsError: There is a finished run, or an unfinished one that is not to be resumed.
-        ValueError: The unfinished run has other options.
+        FileExistsError: There is a run already, and it is not to be resumed.
+        ValueError: The run to resume has other options.
     """
     # Checkpoints beside the model: a process was killed between the two last things it does.
-    if (run_dir / "model.keras").exists() and not (run_dir / "checkpoints").exists():
+    finished = (run_dir / "model.keras").exists() and not (run_dir / "checkpoints").exists()
+    if finished and not resume:
         raise FileExistsError(
             f"Expected a new folder, or one with an unfinished run. Received: {str(run_dir)!r}, "
             "which holds a finished run. Name another folder; a finished run is never overwritten."
@@ -160,13 +164,15 @@ def check_run(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
             # Of a process that was killed as it wrote the configuration.
             remove_leftovers(run_dir, config_file.name)
         require_empty(run_dir)
-        return
+        return False
     if not resume:
         raise FileExistsError(
             f"Expected a new folder. Received: {str(run_dir)!r}, which holds an unfinished run. "
             "Go on with it by resume=True (--resume), or name another folder."
         )
-    require_same("unfinished run", run_dir, read_json(config_file), config)
+    kind = "finished run" if finished else "unfinished run"
+    require_same(kind, run_dir, read_json(config_file), config)
+    return finished
 
 
 def require_same(

@@ -258,11 +258,17 @@ def test_resume_starts_a_new_folder_and_prints_a_summary(digits, tmp_path, capfd
 
 
 def test_nothing_is_overwritten(digits, run, tmp_path):
-    folder, _ = run
+    folder, summary = run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    for resume in (False, True):
-        with pytest.raises(FileExistsError, match="finished run"):
-            train(digits, folder, epochs=4, batch_size=16, seed=3, verbose=0, resume=resume)
+    options = {"epochs": 4, "batch_size": 16, "seed": 3, "verbose": 0}
+    with pytest.raises(FileExistsError, match="finished run"):
+        train(digits, folder, **options)
+    with pytest.raises(ValueError, match=r"options that the finished run .* seed=4, was 3"):
+        train(digits, folder, **{**options, "seed": 4}, resume=True)
+    # A job that was ended in its last instant is started again, and has done what it should.
+    again = train(digits, folder, **options, resume=True)
+    assert again["final"] == summary["final"]
+    assert again["resumed_at_epoch"] == summary["epochs"]
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     (tmp_path / "notes.txt").write_text("mine")
     for resume in (False, True):
