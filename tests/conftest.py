@@ -24,6 +24,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_sessionfinish():
+    """Hypothesis, which pytest imports for its summary if no test has, asks who refers to what."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Each test starts with Keras's global state as in a new process, and the same seed."""

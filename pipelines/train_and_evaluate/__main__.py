@@ -205,6 +205,7 @@ def main(
             # Trainings side by side would be no faster here, and their progress unreadable.
             parallelism=1 if local else 0,
         )
+        _check_effect(given)
         pipeline = make_pipeline(chosen)
         if local:
             if "data_version" not in given:
@@ -253,6 +254,10 @@ def _check(given: set[str]) -> None:
             f"Expected options that have an effect with {_flags(places)}. Received: "
             f"{_flags(sorted(given & senseless))}. Leave them out."
         )
+
+
+def _check_effect(given: set[str]) -> None:
+    """Refuse options that have no effect without another."""
     for option, needed in _ONLY_WITH.items():
         if option in given and needed not in given:
             raise ValueError(
