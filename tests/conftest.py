@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import pytest
+import rich
 import tensorflow as tf
 
 tf.config.set_logical_device_configuration(
@@ -37,6 +38,12 @@ def fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True)
+def fresh_console(monkeypatch):
+    """Rich's own console keeps the width that it was made with, maybe in another test."""
+    monkeypatch.setattr(rich, "_console", None)
 
 
 @pytest.fixture(scope="session")
