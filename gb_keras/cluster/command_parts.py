@@ -1,6 +1,7 @@
 """What the commands of a cluster share: options, errors in one line, the cluster itself."""
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,17 +105,11 @@ def print_yaml(documents: "list[Manifest]") -> None:
     """Print manifests as `kubectl apply` reads them."""
     import yaml
 
-    from gb_keras.stages.search_space import is_number
-
     class Dumper(yaml.SafeDumper):
-        pass
+        """Quotes texts such as 1e-4, which are numbers in YAML 1.2, and so to kubectl."""
 
-    def text(dumper: Dumper, value: str) -> yaml.ScalarNode:
-        # As YAML 1.1 has it, 1e-4 is no number, so PyYAML does not quote it; kubectl reads one.
-        style = "'" if is_number(value) else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
+    number = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$")
+    Dumper.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     typer.echo(yaml.dump_all(documents, Dumper=Dumper, sort_keys=False), nl=False)
 
 

@@ -8,9 +8,6 @@ import typer
 from gb_keras import cli_options as options
 from gb_keras.cluster import command_parts as parts
 
-# Those of `gb-keras train`.
-_DEFAULTS = {"loss": "gradient_balanced", "optimizer": "adam"}
-
 
 def search(
     context: typer.Context,
@@ -51,7 +48,8 @@ def search(
         if space:
             searches = [search_space.Search.parse(text) for text in space]
         else:
-            loss, optimizer = (given.get(name) or default for name, default in _DEFAULTS.items())
+            chosen = {**{each.name: each.default for each in train.params}, **given}
+            loss, optimizer = chosen["loss"], chosen["optimizer"]
             searches = search_space.default_space([loss], optimizer, given)
         search_space.check_names(searches, given)
         # Katib knows no options of some losses alone: each goes with each loss.

@@ -68,7 +68,7 @@ class Search:
         bounds = space.removeprefix(_LOG).split("..")
         logarithmic = space.startswith(_LOG)
         choices = tuple(choice for choice in space.split(",") if choice)
-        if option and len(bounds) == 2 and all(map(is_number, bounds)):
+        if option and len(bounds) == 2 and all(map(_is_number, bounds)):
             least, greatest = map(float, bounds)
             if least < greatest and (least > 0 or not logarithmic):
                 kind = "int" if all(bound.isdecimal() for bound in bounds) else "double"
@@ -181,13 +181,7 @@ def max_failed(num_trials: int) -> int:
     return math.ceil(num_trials / 4)
 
 
-def is_number(text: str) -> bool:
-    """Whether a text is a finite number.
-
-    Example:
-        >>> is_number("1e-4"), is_number("cosine"), is_number("inf")
-        (True, False, False)
-    """
+def _is_number(text: str) -> bool:
     try:
         return math.isfinite(float(text))
     except ValueError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from gb_keras.names import require_name
 from gb_keras.stages import balance_options, train_config
@@ -143,11 +143,6 @@ def report(trial: optuna.Trial, values: Sequence[float]) -> None:
     for epoch, value in enumerate(values, start=1):
         if epoch not in known:
             trial.report(value, epoch)
-
-
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that have ended, in whichever way, in their order."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
 
 
 def run_dir(folder: Path, number: int) -> Path:

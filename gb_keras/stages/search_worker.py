@@ -158,12 +158,11 @@ def _trial(
     options: dict[str, Any],
 ) -> End:
     try:
-        # It may have been finished without the search hearing of it.
-        if not (run_dir / "model.keras").exists():
-            # As in a new process.
-            keras.utils.clear_session()
-            report = _Report(connection, run_dir)
-            train(data_dir, run_dir, **options, resume=True, callbacks=[report])
+        # As in a new process.
+        keras.utils.clear_session()
+        report = _Report(connection, run_dir)
+        # Nothing is done where it was finished without the search hearing of it.
+        train(data_dir, run_dir, **options, resume=True, callbacks=[report])
         return End("complete", _values(run_dir))
     except _PrunedError:
         end = End("pruned", _values(run_dir))
