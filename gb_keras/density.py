@@ -22,6 +22,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+# Gradient norms of samples that the model is sure of, and that it predicts right.
+SURE_NORM, RIGHT_NORM = 0.1, 0.5
+# The share of sure samples among those predicted right, up to which there is no crowd of easy
+# samples, and from which on there is one.
+NO_CROWD, CROWD = 0.3, 0.5
+# What a weight may be before it is scaled: the squares of its sums are still finite.
+_GREATEST = 1e15
+
 
 def softmax_gradient_norm(gradient: tf.Tensor) -> tf.Tensor:
     """Norm of a sample's logit gradient, `||g||_1 / 2`.
@@ -111,6 +119,27 @@ def count(indices: tf.Tensor, included: tf.Tensor, num: int) -> tf.Tensor:
     if len(indices.shape) != 1:
         indices, included = tf.reshape(indices, [-1]), tf.reshape(included, [-1])
     return tf.math.unsorted_segment_sum(included, indices, num_segments=num)
+
+
+class Balance(NamedTuple):
+    """What a statistic knows after it took in a batch, over all replicas.
+
+    Attributes:
+        density: Number of samples per bin, a moving average, `(bins,)`; where each logit is a
+            sample, those of negatives and of positives, `(2, bins)`.
+        batch_density: The same of the batch alone.
+        histogram: Moving average of the samples by row and bin, `(num_rows, bins)`.
+        trusted: Moving average of the sums of trust weights by class, `(num_classes,)`; None where
+            each logit is a sample.
+        share: This replica's number of samples over the mean of all replicas, float32 scalar; None
+            with one replica.
+    """
+
+    density: tf.Tensor
+    batch_density: tf.Tensor
+    histogram: tf.Tensor
+    trusted: tf.Tensor | None = None
+    share: tf.Tensor | None = None
 
 
 class BatchCounts(NamedTuple):
@@ -296,8 +325,41 @@ def update_rate(momentum: float, num_updates: tf.Tensor) -> tf.Tensor:
     return tf.maximum(1.0 - momentum, 1.0 / num_updates)
 
 
+def crowding(density: tf.Tensor) -> tf.Tensor:
+    """How far there is a crowd of easy samples, from 0 to 1.
+
+    Of the samples that the model predicts right, with norms below 1/2, it is sure of those below
+    0.1. While they are few, up to 30%, there is no crowd: the model has learned little, or it has
+    learned that labels are often wrong, and the bins that are least crowded are those of wrong
+    labels. From 50% on there is one.
+
+    Args:
+        density: Number of samples per bin, `(bins,)`.
+
+    Returns:
+        Float32 scalar in [0, 1]; 0 without samples.
+
+    Example:
+        Of five samples predicted right the model is sure of two, then of four:
+
+        >>> float(crowding(tf.constant([2.0, 0, 3, 0, 0, 0, 0, 0, 0, 1])))
+        0.5
+        >>> float(crowding(tf.constant([4.0, 0, 1, 0, 0, 0, 0, 0, 0, 1])))
+        1.0
+    """
+    bins = density.shape[0]
+    sure, right = (
+        tf.reduce_sum(density[: max(1, round(bins * norm))]) for norm in (SURE_NORM, RIGHT_NORM)
+    )
+    share = tf.math.divide_no_nan(sure, right)
+    return tf.clip_by_value((share - NO_CROWD) / (CROWD - NO_CROWD), 0.0, 1.0)
+
+
 def bin_weights(
-    density: tf.Tensor, batch_density: tf.Tensor, exponent: float, max_weight: float | None
+    density: tf.Tensor,
+    batch_density: tf.Tensor,
+    exponent: float | tf.Tensor,
+    max_weight: float | None,
 ) -> tf.Tensor:
     """Weight of a sample by its bin: crowded bins speak lower, so that each region is heard.
 
@@ -313,8 +375,8 @@ def bin_weights(
         max_weight: Cap of the weights, at least 1, or None for no cap.
 
     Returns:
-        Weights in float32, `(bins,)`. Bins without samples in the batch hold 0 or the
-        least weight, and mean nothing.
+        Weights in float32, `(bins,)`. Bins without samples so far hold 0 or the least weight, and
+        mean nothing.
 
     Example:
         Ten samples, nine of them easy. Each of the two occupied bins gets half of the weight:
@@ -323,13 +385,11 @@ def bin_weights(
         >>> bin_weights(counts, counts, exponent=1.0, max_weight=None).numpy()
         array([0.5555, 0.    , 5.    ], dtype=float32)
     """
-    if exponent == 0:
+    if not tf.is_tensor(exponent) and exponent == 0:
         return tf.ones_like(density)
     num_samples = tf.reduce_sum(batch_density)
-    # Only where the batch has samples: a bin that has long been empty has a density near 0, whose
-    # inverse may be infinite.
-    occupied = tf.minimum(density, batch_density) > 0
-    weights = tf.where(occupied, tf.pow(density, -exponent), 0.0)
+    # A bin that has long been empty has a density near 0, whose inverse may be infinite.
+    weights = tf.where(density > 0, tf.minimum(tf.pow(density, -exponent), _GREATEST), 0.0)
 
     def scaled_to_mean_one(weights: tf.Tensor) -> tf.Tensor:
         return tf.math.divide_no_nan(weights * num_samples, tf.reduce_sum(weights * batch_density))

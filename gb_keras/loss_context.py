@@ -26,9 +26,10 @@ class Statistic(Protocol):
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
+        num_trusted: tf.Tensor | None = None,
         num_samples: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        """Take in a batch; return the running density, the batch's, and this replica's share."""
+    ) -> density.Balance:
+        """Take in a batch; return what is known then."""
 
     def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
         """Take in what only a watcher wants of the same batch; called after `update`."""
@@ -90,12 +91,12 @@ class CurrentBatch:
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
+        num_trusted: tf.Tensor | None = None,
         num_samples: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, None]:
-        """The batch's density, twice."""
+    ) -> density.Balance:
+        """What the batch says by itself."""
         del num_active, num_clean, num_samples
-        running = tf.reduce_sum(counts.bins, axis=0) if self._multi_label else counts.bins
-        return running, counts.bins, None
+        return density.Balance(counts.bins, counts.bins, counts.histogram, num_trusted)
 
     def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
         """Nothing: nobody can watch what is kept nowhere."""

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gb_keras import base_loss, density, entries, loss_context, margins, trust
+from gb_keras import base_loss, class_balance, density, entries, loss_context, margins, trust
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -20,12 +20,13 @@ class GradientBalancedLoss(keras.losses.Loss):
     still worth learning. Both show in the gradient of the loss with respect to the logits, so one
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
-        loss_i = w(b_i) * max((c_i a_i) ^ noise_exponent, 0.005) * max(0, 1 - f / n_i)
-                 * base(y_i, z_i + margin)
+        loss_i = w(b_i) * t_i * s(y_i) * max(0, 1 - f / n_i) * base(y_i, z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
-                 (multi-label: then to mean 1 of positives and of negatives each)
+        t_i    = max((c_i a_i) ^ noise_exponent, 0.005)
         c_i    = probability that the label is right, given its norm and the noise rate
-        a_i    = less than 1 for a label that the model half believes, where many are wrong
+        a_i    = less than 1 for a label that the model half believes, where some are wrong
+        s(c)   = scale with which both w and t have mean 1 over the class
+                 (multi-label: w over positives and over negatives)
         f      = norm_floor * max(0, 1 - mean of n in the batch / 0.1)
         margin = prior_strength * log(class prior)
 
@@ -237,36 +238,48 @@ class GradientBalancedLoss(keras.losses.Loss):
         if active is not None:
             valid &= active
         included = tf.cast(valid, tf.float32)
-        num_clean = None
+        num_clean = trusted = num_trusted = None
         if self.estimates_noise:
             noise_rate = tf.convert_to_tensor(statistic.noise_rate)
             prior = self._prior(margin, labels, num_classes)
             clean = trust.clean_probability(norm, prior, noise_rate)
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
+            agreement = trust.agreement_weights(norm, prior, noise_rate, num_classes)
+            trusted = trust.trust_weights(clean * agreement, self.noise_exponent)
+            num_trusted = density.count(rows, tf.where(valid, trusted, 0.0), num_classes)
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
-        running_density, batch_density, share = statistic.update(
+        balance = statistic.update(
             density.count_batch(rows, bins, included, num_classes, self.bins),
             num_active=tf.reduce_sum(_as_float(active, rows)),
             num_clean=num_clean,
+            num_trusted=num_trusted,
             num_samples=self._num_samples(rows),
         )
         of_bin = density.bin_weights(
-            running_density, batch_density, self.density_exponent, self.max_weight
+            balance.density,
+            balance.batch_density,
+            self._exponent(balance.density),
+            self.max_weight,
         )
         weights = tf.gather(of_bin, bins)
-        if self.estimates_noise:
-            agreement = trust.agreement_weights(
-                norm, prior, noise_rate, density.mean_norm(running_density), num_classes
+        if self.prior_strength:
+            scales = class_balance.class_scales(
+                balance.histogram,
+                of_bin,
+                balance.trusted if self.estimates_noise else None,
+                self.prior_strength,
             )
-            weights *= trust.trust_weights(clean * agreement, self.noise_exponent)
+            weights *= tf.gather(scales, labels)
+        if trusted is not None:
+            weights *= trusted
         if self.norm_floor:
-            mean_norm = density.mean_norm(batch_density)
+            mean_norm = density.mean_norm(balance.batch_density)
             weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
         weights = tf.where(valid, weights, 1.0)
         statistic.observe(
-            batch_density,
+            balance.batch_density,
             lambda: density.Watched(
                 mass=density.class_mass(gradient, rows, norm, included, self.base.one_label),
                 cells=tf.reshape(rows * self.bins + bins, [-1]),
@@ -280,7 +293,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             base_losses = margins.loss_without_margin(losses, gradient, margin, labels)
         else:
             base_losses = self.base.of_logits(y_true, logits)
-        return weights, losses, _shared(gradient, share), base_losses
+        return weights, losses, _shared(gradient, balance.share), base_losses
 
     def _balanced_entries(
         self,
@@ -301,21 +314,21 @@ class GradientBalancedLoss(keras.losses.Loss):
         losses, gradient = self.base.losses_and_gradient(y_true, shifted)
         norm = density.sigmoid_gradient_norm(gradient)
         found = entries.others(positive, norm, losses, active, self.bins)
-        running_density, batch_density, share = statistic.update(
+        balance = statistic.update(
             entries.count_entries(found, labels, self.bins),
             num_active=tf.reduce_sum(labels),
             num_samples=self._num_samples(logits),
         )
         of_bin = density.bin_weights(
-            running_density,
-            tf.reduce_sum(batch_density, axis=0),
-            self.density_exponent,
+            tf.reduce_sum(balance.density, axis=0),
+            tf.reduce_sum(balance.batch_density, axis=0),
+            self._exponent(balance.density[1]),
             self.max_weight,
         )
-        of_sign = density.sign_weights(of_bin, batch_density, self.prior_strength)
+        of_sign = density.sign_weights(of_bin, balance.batch_density, self.prior_strength)
         weights = entries.entry_weights(found, of_sign, norm)
         statistic.observe(
-            batch_density,
+            balance.batch_density,
             lambda: entries.watched(positive, norm, losses, active, weights, self.bins),
         )
         if not self.prior_strength:
@@ -325,7 +338,13 @@ class GradientBalancedLoss(keras.losses.Loss):
             base_losses = entries.loss_without_margin(losses, probability, margin, y_true)
         else:
             base_losses = self.base.of_logits(y_true, logits)
-        return weights, losses, _shared(gradient, share), base_losses
+        return weights, losses, _shared(gradient, balance.share), base_losses
+
+    def _exponent(self, to_learn: tf.Tensor) -> float | tf.Tensor:
+        """Density exponent as of now, by the density of what is to be learned."""
+        if not self.density_exponent or not self.noise_exponent:
+            return self.density_exponent
+        return self.density_exponent * density.crowding(to_learn)
 
     def _num_samples(self, samples: tf.Tensor) -> tf.Tensor | None:
         """How many samples of any kind, where the loss is their mean."""

@@ -86,6 +86,8 @@ class GradientDensity(keras.layers.Layer):
             )
 
         self._histogram = add("histogram", (*classes, self.bins), "float32")
+        if not self.multi_label:
+            self._trusted = add("trusted", classes, "float32")
         self._class_counts = add("class_counts", classes, "float32")
         # In float32 it stops growing after 2^24 updates, when it has long ceased to matter.
         self._num_updates = add("num_updates", (), "float32")
@@ -104,6 +106,15 @@ class GradientDensity(keras.layers.Layer):
         `(2, num_classes, bins)` for multi-label: negatives, positives.
         """
         return self._state("_histogram")
+
+    @property
+    def trusted(self) -> keras.Variable:
+        """Moving average of the sums of trust weights per batch, `(num_classes,)`.
+
+        Over a row's sum of the histogram: how far the labels of a class are trusted, in [0, 1].
+        Not for multi-label, where all are.
+        """
+        return self._state("_trusted")
 
     @property
     def class_counts(self) -> keras.Variable:
@@ -153,8 +164,9 @@ class GradientDensity(keras.layers.Layer):
         counts: density.BatchCounts,
         num_active: tf.Tensor,
         num_clean: tf.Tensor | None = None,
+        num_trusted: tf.Tensor | None = None,
         num_samples: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    ) -> density.Balance:
         """Take in one batch. A batch without a valid sample changes the statistic in nothing.
 
         Args:
@@ -163,13 +175,13 @@ class GradientDensity(keras.layers.Layer):
                 of them that are not among the valid ones are counted as skipped.
             num_clean: Sum of the probabilities that the labels of this replica's valid samples are
                 right, float32 scalar; None leaves the noise rate as it is.
-            num_samples: This replica's samples of any kind, float32 scalar; None where the third
-                result is not wanted.
+            num_trusted: Sums of the trust weights of this replica's valid samples by class,
+                float32, `(num_classes,)`; None where all are trusted.
+            num_samples: This replica's samples of any kind, float32 scalar; None where its share is
+                not wanted.
 
         Returns:
-            Samples per bin: the running density after the update, `(bins,)`, and the density of
-            the batch over all replicas, as of the counts. And this replica's number of samples
-            over the mean of all replicas, float32 scalar; None with one replica.
+            What is known after the update.
         """
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         # All in one collective operation.
@@ -178,6 +190,7 @@ class GradientDensity(keras.layers.Layer):
                 "counts": counts,
                 "active": num_active,
                 **({} if num_clean is None else {"clean": num_clean}),
+                **({} if num_trusted is None else {"trusted": num_trusted}),
                 **({} if num_samples is None or num_replicas == 1 else {"samples": num_samples}),
             }
         )
@@ -191,6 +204,11 @@ class GradientDensity(keras.layers.Layer):
         histogram = tf.convert_to_tensor(self._histogram)
         histogram += rate * (_in_shape(counts.histogram, histogram) - histogram)
         self._histogram.assign(histogram)
+        trusted = None
+        if not self.multi_label:
+            trusted = tf.convert_to_tensor(self._trusted)
+            trusted += rate * (totals.get("trusted", counts.rows) - trusted)
+            self._trusted.assign(trusted)
         self._class_counts.assign_add(_in_shape(counts.rows, self._class_counts))
         self._num_updates.assign(num_updates)
         self._num_skipped.assign_add(tf.cast(num_active - num_valid, tf.int64))
@@ -201,11 +219,13 @@ class GradientDensity(keras.layers.Layer):
             )
         by_row = _in_shape(histogram, counts.histogram)
         # A sum over rows as a matrix product: several times faster on a CPU than reduce_sum.
-        running_density = tf.linalg.matvec(by_row, tf.ones(by_row.shape[0]), transpose_a=True)
-        if "samples" not in totals:
-            return running_density, counts.bins, None
-        # A batch has a sample somewhere.
-        return running_density, counts.bins, num_samples * num_replicas / totals["samples"]
+        by_sign = histogram if self.multi_label else by_row
+        running_density = tf.linalg.matvec(by_sign, tf.ones(by_sign.shape[-2]), transpose_a=True)
+        share = None
+        if "samples" in totals:
+            # A batch has a sample somewhere.
+            share = num_samples * num_replicas / totals["samples"]
+        return density.Balance(running_density, counts.bins, by_row, trusted, share)
 
     def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
         """Take in what only a watcher wants of the batch of the last `update`.
@@ -221,13 +241,18 @@ class GradientDensity(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         """Write the state by name, if there is any yet."""
         if self.built:
-            for name in _STATE_NAMES:
+            for name in self._state_names():
                 store[name] = getattr(self, f"_{name}").numpy()
+
+    def _state_names(self) -> list[str]:
+        """What there is to save."""
+        return [*_STATE_NAMES, *([] if self.multi_label else ["trusted"])]
 
     def load_own_variables(self, store: Any) -> None:
         """Read the state. A file of a plain model holds none: the statistic then starts anew.
 
-        One of a model from before labels were doubted has no noise rate, which then starts anew.
+        One of a model from before labels were doubted has no noise rate, which then starts anew;
+        and where it does not say how far each class was trusted, all were.
 
         Raises:
             ValueError: The stored histogram has another shape than this model's.
@@ -244,8 +269,10 @@ class GradientDensity(keras.layers.Layer):
                 f"{self.name!r}. Received one of shape {tuple(stored)}. Compile the model with "
                 "the same `bins` and number of classes as the one that was saved."
             )
-        for name in _STATE_NAMES:
-            if name != "noise_rate" or name in stored_names:
+        for name in self._state_names():
+            if name == "trusted" and name not in stored_names:
+                self._trusted.assign(np.sum(store["histogram"][()], axis=-1))
+            elif name != "noise_rate" or name in stored_names:
                 getattr(self, f"_{name}").assign(store[name][()])
 
     def take_over(self, other: "GradientDensity", sources: Sequence[int | None]) -> None:
@@ -279,7 +306,10 @@ class GradientDensity(keras.layers.Layer):
             self.build(len(sources))
         new = [index for index, source in enumerate(sources) if source is not None]
         old = [source for source in sources if source is not None]
-        for name, axis in (("_histogram", -2), ("_class_counts", -1)):
+        by_class = [("_histogram", -2), ("_class_counts", -1)]
+        if not self.multi_label:
+            by_class.append(("_trusted", -1))
+        for name, axis in by_class:
             variable = getattr(self, name)
             values = np.zeros(variable.shape, "float32")
             known = np.take(getattr(other, name).numpy(), old, axis)

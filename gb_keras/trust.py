@@ -17,9 +17,6 @@ NOISE_UPDATE_RATE = 0.02
 AGREEMENT_AT_CHANCE = 0.45
 # No label is silenced, so that the model can think again.
 LEAST_TRUST = 0.005
-# What wrong labels leave unexplained of the mean gradient norm, where the agreement of a label
-# begins to count and where it counts in full: a model that has learned little agrees with no label.
-UNEXPLAINED_NORM, EXPLAINED_NORM = 0.4, 0.2
 # Mean gradient norm above which the model has not learned enough to leave any sample alone.
 UNLEARNED_NORM = 0.1
 # Below this a probability counts as 0, where one is divided by.
@@ -64,29 +61,25 @@ def agreement_weights(
     norm: tf.Tensor,
     prior: tf.Tensor | float,
     noise_rate: tf.Tensor | float,
-    mean_norm: tf.Tensor | float,
     num_classes: int,
 ) -> tf.Tensor:
-    """How much counts of a label that the model half believes, where labels are wrong.
+    """How much counts of a label that the model half believes, where labels may be wrong.
 
     A wrong label that is always mistaken for the same other class agrees with the model better
-    than chance, so that `clean_probability` believes it. What the model has not learned yet looks
-    just the same. So this weight leaves all as it is while the noise rate is below its start, or
-    while wrong labels, with norms of about 1, explain little of the mean norm `m`:
+    than chance, so that `clean_probability` believes it. This weight goes by the agreement itself,
+    and fades as the noise rate falls below its start:
 
-        (a_i) ^ (log(0.45) / log(1 / num_classes) * clip(e / 0.05 - 1) * clip(2 - 5 u))
-        u = (m - e) / (1 - e)
+        (a_i) ^ (log(0.45) / log(1 / num_classes) * min(e / 0.05, 1))
 
-    with `clip` to [0, 1], and `a_i` the probability of the label by the model, were all classes
-    equally frequent. It is 1 for a label that the model is sure of, and 0.45 at chance,
-    `1 / num_classes`. The gradient of a label that the model gives up goes to 0, as that of
-    generalised cross-entropy does (Zhang and Sabuncu 2018).
+    with `a_i` the probability of the label by the model, were all classes equally frequent. It is
+    1 for a label that the model is sure of, and 0.45 at chance, `1 / num_classes`. The gradient of
+    a label that the model gives up goes to 0, as that of generalised cross-entropy does (Zhang and
+    Sabuncu 2018).
 
     Args:
         norm: Gradient norms `n`, float32, any shape; above 1 as 1.
         prior: `pi_y` of each sample's label, float32, same shape or a scalar.
         noise_rate: `e`, in (0, 1).
-        mean_norm: `m`, the mean gradient norm of the running statistic, in [0, 1].
         num_classes: Number of classes. Of one class, no label is doubted.
 
     Returns:
@@ -94,22 +87,18 @@ def agreement_weights(
 
     Example:
         >>> norm = tf.constant([0.9, 0.5, 0.0])
-        >>> weights = agreement_weights(norm, 0.1, 0.2, mean_norm=0.3, num_classes=10)
-        >>> weights.numpy().tolist()
+        >>> agreement_weights(norm, 0.1, noise_rate=0.2, num_classes=10).numpy().tolist()
         [0.45, 0.786, 1.0]
-        >>> agreement_weights(norm, 0.1, 0.2, mean_norm=0.6, num_classes=10).numpy()
-        array([1., 1., 1.], dtype=float32)
+        >>> agreement_weights(norm, 0.1, noise_rate=0.0, num_classes=10).numpy().tolist()
+        [1.0, 1.0, 1.0]
     """
     if num_classes < 2:
         return tf.ones_like(norm)
-    noisy = tf.clip_by_value(noise_rate / INITIAL_NOISE_RATE - 1.0, 0.0, 1.0)
-    unexplained = (mean_norm - noise_rate) / (1.0 - noise_rate)
-    span = UNEXPLAINED_NORM - EXPLAINED_NORM
-    learned = tf.clip_by_value((UNEXPLAINED_NORM - unexplained) / span, 0.0, 1.0)
+    noisy = tf.minimum(noise_rate / INITIAL_NOISE_RATE, 1.0)
     # Odds against the label, with those of its class divided out and those of chance put in.
     balance = prior * (num_classes - 1.0) / tf.maximum(1.0 - prior, _TINY)
     odds = tf.maximum(norm, 0.0) / tf.maximum(1.0 - norm, _TINY) * balance
-    exponent = noisy * learned * (math.log(AGREEMENT_AT_CHANCE) / math.log(num_classes))
+    exponent = noisy * (math.log(AGREEMENT_AT_CHANCE) / math.log(num_classes))
     return tf.pow(1.0 + odds, exponent)
 
 
@@ -118,6 +107,9 @@ def trust_weights(credibility: tf.Tensor, exponent: float) -> tf.Tensor:
 
     Never 0: a rare class of which the model knows nothing yet looks like noise where most of its
     labels are wrong. What little weight is left lets the model think again.
+
+    The samples of a class that is not learned yet are all doubted. `class_balance.class_scales`
+    lets them speak as loud as those of any other class.
 
     Args:
         credibility: Product of `clean_probability` and `agreement_weights`, float32, any shape.

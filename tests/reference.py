@@ -26,6 +26,7 @@ class Balance:
 
     def __post_init__(self):
         self.histogram = np.zeros((self.num_classes, self.bins))
+        self.trusted = np.zeros(self.num_classes)
         self.class_counts = np.zeros(self.num_classes)
         # Plain and balanced, of the batches that a watcher takes in.
         self.watched = np.zeros((2, *self.histogram.shape))
@@ -48,12 +49,19 @@ class Balance:
         self.num_updates += 1
         momentum = min(self.momentum, 1 - 1 / self.num_updates)
         self.histogram = momentum * self.histogram + (1 - momentum) * batch
-        weights = self.histogram.sum(axis=0)[bins] ** -self.density_exponent
-        weights = weights / weights.mean()
-        if self.max_weight is not None:
-            weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
-            weights = weights / weights.mean()
-        weights = weights * self._trust(norm, labels, prior**self.prior_strength)
+        trust = self._trust(norm, labels, prior**self.prior_strength)
+        sums = np.bincount(labels, trust, self.num_classes)
+        self.trusted = momentum * self.trusted + (1 - momentum) * sums
+        of_bin = self._density_weights(bins)
+        weights = of_bin[bins] * trust
+        for label in set(labels):
+            # Each class's density weights, and its trust, have mean 1.
+            of_class = self.histogram[label]
+            mean_density = (of_class * of_bin).sum() / of_class.sum()
+            mean_trust = max(self.trusted[label] / of_class.sum(), 0.1)
+            if not self.noise_exponent:
+                mean_trust = 1.0
+            weights[labels == label] /= (mean_density * mean_trust) ** self.prior_strength
         weights = weights * self._floor(norm, batch)
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
@@ -66,6 +74,24 @@ class Balance:
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
         return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()
 
+    def _density_weights(self, bins):
+        """Weight of each bin that ever had a sample, of mean 1 over those of the batch."""
+        density = self.histogram.sum(axis=0)
+        exponent = self.density_exponent
+        if self.noise_exponent:
+            # Bins of norms below 0.1, and below 1/2: at least one each.
+            sure, right = (
+                density[: max(1, round(self.bins * norm))].sum() for norm in (0.1, 0.5)
+            )
+            exponent *= np.clip((sure / right - 0.3) / 0.2, 0, 1) if right else 0.0
+        weights = np.zeros(self.bins)
+        weights[density > 0] = density[density > 0] ** -exponent
+        weights /= weights[bins].mean()
+        if self.max_weight is not None:
+            weights = np.clip(weights, 1 / self.max_weight, self.max_weight)
+            weights /= weights[bins].mean()
+        return weights
+
     def _trust(self, norm, labels, shares):
         """Factor of each sample's weight for wrong labels; the noise rate moves on."""
         if not self.noise_exponent:
@@ -77,9 +103,7 @@ class Balance:
             # The label's probability where each class is divided by its prior, the others as one.
             own, others = (1 - n) / prior, n / (1 - prior)
             balanced = own / (own + (self.num_classes - 1) * others)
-            unexplained = (self._mean_norm(self.histogram) - e) / (1 - e)
-            doubt = np.clip((e - 0.05) / 0.05, 0, 1) * np.clip((0.4 - unexplained) / 0.2, 0, 1)
-            agreement = 0.45 ** (doubt * np.log(balanced) / np.log(1 / self.num_classes))
+            agreement = 0.45 ** (min(e / 0.05, 1.0) * np.log(balanced) / np.log(1 / self.num_classes))
             trust.append(max((clean * agreement) ** self.noise_exponent, 0.005))
             doubts.append(1 - clean)
         self.noise_rate = np.clip(e + 0.02 * (np.mean(doubts) - e), 1e-4, 0.5)
