@@ -95,9 +95,9 @@ def statistic_bytes(num_classes: int, bins: int = BINS) -> tuple[int, int]:
 
     Example:
         >>> statistic_bytes(1000)
-        (4000, 124132)
+        (4000, 128132)
     """
-    return 4 * num_classes, 4 * (num_classes * bins + num_classes + bins + 3)
+    return 4 * num_classes, 4 * (num_classes * (bins + 2) + bins + 3)
 
 
 def statistic_seconds(network: Network, num_workers: int, num_classes: int) -> float:

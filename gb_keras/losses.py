@@ -21,7 +21,8 @@ class GradientBalancedLoss(keras.losses.Loss):
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
         loss_i = w(b_i) * t_i * s(y_i) * max(0, 1 - f / n_i) * base(y_i, z_i + margin)
-        w(m)   = (sum_c H[c, m]) ^ -density_exponent    scaled to mean 1, capped, scaled again
+        w(m)   = (sum_c H[c, m]) ^ -(k * density_exponent)  scaled to mean 1, capped, scaled again
+        k      = 1 where there is a crowd of easy samples, 0 before
         t_i    = max((c_i a_i) ^ noise_exponent, 0.005)
         c_i    = probability that the label is right, given its norm and the noise rate
         a_i    = less than 1 for a label that the model half believes, where some are wrong
@@ -53,7 +54,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         max_weight: Cap of a density weight, at least 1, and one over it the least weight, before
             the second scaling to mean 1: two samples differ by its square at most. None: no cap.
         noise_exponent: How far a sample is weighted down for the probability that its label is
-            wrong, at least 0; 0 trusts all labels. Not used by multi-label losses.
+            wrong, at least 0; 0 trusts all labels. Multi-label losses do not estimate that; above 0
+            their density weights, too, wait until the model is sure of most positives.
         norm_floor: Gradient norm below which a sample counts as learned and is left alone, in
             [0, 1), once the model has learned most; 0 goes on for ever. Not used by multi-label
             losses.

@@ -80,9 +80,7 @@ class Balance:
         exponent = self.density_exponent
         if self.noise_exponent:
             # Bins of norms below 0.1, and below 1/2: at least one each.
-            sure, right = (
-                density[: max(1, round(self.bins * norm))].sum() for norm in (0.1, 0.5)
-            )
+            sure, right = (density[: max(1, round(self.bins * norm))].sum() for norm in (0.1, 0.5))
             exponent *= np.clip((sure / right - 0.3) / 0.2, 0, 1) if right else 0.0
         weights = np.zeros(self.bins)
         weights[density > 0] = density[density > 0] ** -exponent
@@ -103,7 +101,9 @@ class Balance:
             # The label's probability where each class is divided by its prior, the others as one.
             own, others = (1 - n) / prior, n / (1 - prior)
             balanced = own / (own + (self.num_classes - 1) * others)
-            agreement = 0.45 ** (min(e / 0.05, 1.0) * np.log(balanced) / np.log(1 / self.num_classes))
+            agreement = 0.45 ** (
+                min(e / 0.05, 1.0) * np.log(balanced) / np.log(1 / self.num_classes)
+            )
             trust.append(max((clean * agreement) ** self.noise_exponent, 0.005))
             doubts.append(1 - clean)
         self.noise_rate = np.clip(e + 0.02 * (np.mean(doubts) - e), 1e-4, 0.5)

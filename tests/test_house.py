@@ -21,6 +21,7 @@ FLOORS = (
         "replicas",
         "density",
         "margins",
+        "class_balance",
         "trust",
         "normalized_dense",
         "keras_multi_worker",

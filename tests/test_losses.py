@@ -169,6 +169,7 @@ def test_multi_label_balances_entries_by_their_own_norm():
         density_exponent=1,
         prior_strength=0,
         max_weight=None,
+        noise_exponent=0,
     )
     logits, labels = np.full((4, 1), -2.0, np.float32), np.array([[0], [0], [0], [1]], np.float32)
     easy, hard = np.log1p(np.exp(-2)), 2 + np.log1p(np.exp(-2))
@@ -176,16 +177,25 @@ def test_multi_label_balances_entries_by_their_own_norm():
     assert float(loss(labels, logits)) == pytest.approx((3 * easy * 2 / 3 + hard * 2) / 4)
 
 
-def test_with_a_margin_density_does_not_weigh_positives_against_negatives():
+@pytest.mark.parametrize("noise_exponent", [0.0, 2.0])
+def test_with_a_margin_density_does_not_weigh_positives_against_negatives(noise_exponent):
     """All of the formula by NumPy, entry by entry; of a batch alone."""
     options = {"bins": 6, "density_exponent": 0.7, "max_weight": 3.0, "prior_strength": 0.8}
-    loss = gb_keras.GradientBalancedLoss(keras.losses.BinaryCrossentropy(True), **options)
+    loss = gb_keras.GradientBalancedLoss(
+        keras.losses.BinaryCrossentropy(True), noise_exponent=noise_exponent, **options
+    )
     positives = BINARY.sum(axis=0)
     margin = 0.8 * np.log((positives + 0.5) / (len(BINARY) - positives + 0.5))
     probabilities = 1 / (1 + np.exp(-(LOGITS + margin)))
     norm = np.abs(probabilities - BINARY)
     bins = np.minimum(np.floor(norm * 6), 5).astype(int)
-    weights = np.bincount(bins.ravel(), minlength=6)[bins] ** -0.7
+    exponent = 0.7
+    if noise_exponent:
+        # Of the positives predicted right, three bins, the model is sure of those in the first.
+        of_bin = np.bincount(bins[BINARY == 1], minlength=6)
+        exponent *= np.clip((of_bin[0] / of_bin[:3].sum() - 0.3) / 0.2, 0, 1)
+        assert 0 < exponent < 0.7
+    weights = np.bincount(bins.ravel(), minlength=6)[bins] ** -exponent
     weights = np.clip(weights / weights.mean(), 1 / 3, 3)
     weights = weights / weights.mean()
     for sign in (0, 1):

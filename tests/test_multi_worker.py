@@ -113,8 +113,8 @@ def test_the_statistic_costs_two_collective_operations(two, name):
     """
     classes, bins = worker_program.NUM_CLASSES, worker_program.BINS
     gradients = 4 * (6 * 8 + 8 + 8 * classes + classes)
-    # Histogram, its sums over rows and over bins; samples: active, clean, all.
-    statistic = 4 * (classes * bins + classes + bins + 3)
+    # Histogram, its sums over rows and over bins; trust by class; samples: active, clean, all.
+    statistic = 4 * (classes * bins + classes + bins + classes + 3)
     for worker in range(2):
         num_bytes = found_by(two, worker)["collectives"]
         # Whether a worker has more batches; logs: loss, accuracy, balanced accuracy, base loss, and

@@ -242,7 +242,7 @@ def test_every_mode_gives_the_same_balance(problem, mode):
     model, history = train(PROBLEMS[problem], mode, {"bins": 8})
     mixed = mode.startswith("mixed")
     for a, b in zip(model.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=3e-2 if mixed else 2e-5)
+        np.testing.assert_allclose(a, b, atol=5e-2 if mixed else 2e-5)
     for a, b in zip(statistics(model), statistics(expected), strict=True):
         assert a.histogram.dtype == "float32"
         np.testing.assert_array_equal(a.class_counts.numpy(), b.class_counts.numpy())

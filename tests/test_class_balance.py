@@ -1,0 +1,102 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gb_keras
+from gb_keras import class_balance, density
+
+counts = st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), min_size=1, max_size=6).map(
+    lambda rows: np.array(rows, np.float32)
+)
+weights = st.lists(st.floats(0.25, 4.0), min_size=3, max_size=3).map(
+    lambda values: np.array(values, np.float32)
+)
+
+
+def scales(histogram, of_bin, trusted, strength):
+    """As NumPy's."""
+    trusted = None if trusted is None else tf.constant(trusted)
+    return class_balance.class_scales(
+        tf.constant(histogram), tf.constant(of_bin), trusted, strength
+    ).numpy()
+
+
+@given(counts, weights, st.floats(0.1, 1.0))
+def test_with_a_full_margin_each_class_speaks_as_loud_as_its_count(histogram, of_bin, mean_trust):
+    samples = histogram.sum(axis=1)
+    found = scales(histogram, of_bin, mean_trust * samples, 1.0)
+    total = found * (histogram @ of_bin) * mean_trust
+    np.testing.assert_allclose(total, samples, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found[samples == 0], 1.0)
+
+
+@given(counts, weights)
+def test_without_a_margin_nothing_is_scaled(histogram, of_bin):
+    np.testing.assert_array_equal(scales(histogram, of_bin, histogram.sum(axis=1), 0.0), 1.0)
+
+
+def test_a_class_of_which_no_label_is_trusted_speaks_ten_times_louder_at_most():
+    found = scales(np.ones((2, 1), np.float32), np.ones(1, np.float32), [0.005, 0.5], 1.0)
+    np.testing.assert_allclose(found, [10, 2], rtol=1e-5)
+
+
+@given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=40))
+def test_a_crowd_is_a_share(samples):
+    assert 0.0 <= float(density.crowding(tf.constant(samples, tf.float32))) <= 1.0
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 10, 30, 1000])
+def test_all_easy_is_a_crowd_and_all_hard_is_none(bins):
+    easy = np.eye(1, bins, dtype=np.float32)[0]
+    assert float(density.crowding(tf.constant(easy))) == 1.0
+    if bins > 1:
+        assert float(density.crowding(tf.constant(easy[::-1].copy()))) == 0.0
+
+
+def trained():
+    """A model whose second class is rare and looks like the first, so that it is hardly trusted."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((4,))
+    model = gb_keras.GradientBalancedModel(inputs, keras.layers.Dense(2)(inputs))
+    loss = gb_keras.GradientBalancedLoss(
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True), bins=5, prior_strength=0.0
+    )
+    model.compile("adam", loss)
+    generator = np.random.default_rng(3)
+    labels = np.repeat([0, 1], [150, 10])
+    model.fit(generator.normal(0, 1, (160, 4)), labels, batch_size=16, epochs=4, verbose=0)
+    return model
+
+
+def mean_trust(statistic):
+    """Of each class, by what is kept."""
+    return statistic.trusted.numpy() / statistic.histogram.numpy().sum(axis=1)
+
+
+def test_the_trust_of_each_class_is_kept(tmp_path):
+    model = trained()
+    frequent, rare = mean_trust(model.gradient_density)
+    assert 0 < rare < frequent <= 1
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").gradient_density
+    np.testing.assert_array_equal(loaded.trusted, model.gradient_density.trusted)
+
+
+def test_a_statistic_saved_without_trust_has_trusted_all_labels():
+    old = trained().gradient_density
+    store = {}
+    old.save_own_variables(store)
+    del store["trusted"]
+    new = gb_keras.GradientDensity(bins=5, momentum=0.99)
+    new.load_own_variables(store)
+    np.testing.assert_allclose(mean_trust(new), 1.0, rtol=1e-6)
+
+
+def test_a_taken_over_class_keeps_its_trust():
+    old = trained().gradient_density
+    new = gb_keras.GradientDensity(bins=5, momentum=0.99)
+    new.take_over(old, [1, None, 0])
+    np.testing.assert_array_equal(new.trusted.numpy(), old.trusted.numpy()[[1, 0, 0]] * [1, 0, 1])
