@@ -211,7 +211,7 @@ def test_model_checkpoint(weights_only, tmp_path):
         path, monitor="loss", save_best_only=True, save_weights_only=weights_only
     )
     model = compiled(MODELS["functional"]())
-    history = fit(model, epochs=3, callbacks=[callback])
+    history = fit(model, epochs=3, callbacks=[callback], validation_data=(FEATURES, LABELS))
     assert np.argmin(history.history["loss"]) == 2, "the last epoch is the one that is kept"
     if weights_only:
         loaded = compiled(MODELS["functional"]())

@@ -241,8 +241,10 @@ def test_every_mode_gives_the_same_balance(problem, mode):
     expected, expected_history = train(PROBLEMS[problem], "eager", {"bins": 8})
     model, history = train(PROBLEMS[problem], mode, {"bins": 8})
     mixed = mode.startswith("mixed")
+    # The weights of a sample follow its norm, which bfloat16 has with 8 bits.
+    atol = {"mixed_bfloat16": 5e-2, "mixed_float16": 3e-2}.get(mode, 2e-5)
     for a, b in zip(model.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=5e-2 if mixed else 2e-5)
+        np.testing.assert_allclose(a, b, atol=atol)
     for a, b in zip(statistics(model), statistics(expected), strict=True):
         assert a.histogram.dtype == "float32"
         np.testing.assert_array_equal(a.class_counts.numpy(), b.class_counts.numpy())
