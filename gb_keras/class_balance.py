@@ -24,14 +24,14 @@ def class_scales(
     without one nothing changes.
 
     Args:
-        histogram: `H`, `(num_classes, bins)`.
+        histogram: `H`, or rows of it, `(..., bins)`.
         bin_weights: Density weight of each bin, float32, `(bins,)`.
         trusted: Sum of the trust weights of each class, averaged as the histogram is, float32,
-            `(num_classes,)`; None where all labels are trusted.
+            `(...)`; None where all labels are trusted.
         strength: Scale of the margin, at least 0.
 
     Returns:
-        Scales in float32, `(num_classes,)`; 1 for a class without samples.
+        Scales in float32, `(...)`; 1 for a class without samples.
 
     Example:
         Samples of the first class are easy and trusted; those of the second are not:
@@ -43,7 +43,7 @@ def class_scales(
         [2.0, 1.0]
     """
     sums = tf.matmul(histogram, tf.stack([tf.ones_like(bin_weights), bin_weights], axis=1))
-    samples, weights = tf.unstack(sums, axis=1)
+    samples, weights = tf.unstack(sums, axis=-1)
     means = tf.math.divide_no_nan(weights, samples)
     if trusted is not None:
         means *= tf.maximum(tf.math.divide_no_nan(trusted, samples), LEAST_MEAN_TRUST)

@@ -13,7 +13,7 @@ import tensorflow as tf
 # TensorFlow does not publish how to know that XLA compiles what is traced.
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-from gb_keras import density
+from gb_keras import density, watching
 
 
 class Others(NamedTuple):
@@ -179,7 +179,7 @@ def watched(
     active: tf.Tensor | None,
     weights: tf.Tensor,
     bins: int,
-) -> density.Watched:
+) -> watching.Watched:
     """What a watcher wants of the entries of a batch, all of them looked at.
 
     Args:
@@ -206,7 +206,7 @@ def watched(
     cells = rows * bins + density.bin_index(tf.where(valid, norm, 0.0), bins)
     # A logit is pulled up by its positive entries and pushed down by its negative ones.
     by_row = density.count(rows, norm * included, 2 * num_classes)
-    return density.Watched(
+    return watching.Watched(
         mass=tf.reverse(tf.reshape(by_row, [2, num_classes]), axis=[0]),
         cells=tf.reshape(cells, [-1]),
         included=tf.reshape(included, [-1]),

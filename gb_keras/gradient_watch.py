@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from gb_keras import density
+from gb_keras import density, watching
 
 # Of the batches, one in so many is watched in the long run.
 WATCHED_BATCHES = 16
@@ -75,7 +75,7 @@ class GradientWatch:
 
     def update(
         self,
-        watched: Callable[[], density.Watched],
+        watched: Callable[[], watching.Watched],
         has_samples: tf.Tensor,
         num_batches: tf.Tensor,
     ) -> None:
@@ -110,7 +110,7 @@ class GradientWatch:
         mass: tf.Tensor,
         cells: tf.Tensor,
         num_updates: tf.Tensor,
-        watched: density.Watched,
+        watched: watching.Watched,
         has_samples: tf.Tensor,
     ) -> list[tf.Tensor]:
         """Mass, cells and number of updates with a batch taken in."""
@@ -119,4 +119,4 @@ class GradientWatch:
         rate = taken * density.update_rate(self._momentum, tf.maximum(num_updates, 1.0))
         finite = tf.reduce_all(tf.math.is_finite(watched.mass))
         mass = tf.where(finite, mass + rate * (watched.mass - mass), mass)
-        return [mass, density.averaged_cells(cells, watched, rate), num_updates]
+        return [mass, watching.averaged_cells(cells, watched, rate), num_updates]

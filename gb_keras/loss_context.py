@@ -8,7 +8,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from gb_keras import density, trust
+from gb_keras import density, trust, watching
 
 
 class Statistic(Protocol):
@@ -31,7 +31,7 @@ class Statistic(Protocol):
     ) -> density.Balance:
         """Take in a batch; return what is known then."""
 
-    def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
+    def observe(self, batch_density: tf.Tensor, watched: Callable[[], watching.Watched]) -> None:
         """Take in what only a watcher wants of the same batch; called after `update`."""
 
 
@@ -98,5 +98,5 @@ class CurrentBatch:
         del num_active, num_clean, num_samples
         return density.Balance(counts.bins, counts.bins, counts.histogram, num_trusted)
 
-    def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
+    def observe(self, batch_density: tf.Tensor, watched: Callable[[], watching.Watched]) -> None:
         """Nothing: nobody can watch what is kept nowhere."""

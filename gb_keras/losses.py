@@ -1,15 +1,25 @@
 """The loss that a user passes to `compile`: any Keras loss over classes, gradient-balanced."""
 
 import functools
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gb_keras import base_loss, class_balance, density, entries, loss_context, margins, trust
+from gb_keras import (
+    base_loss,
+    class_balance,
+    density,
+    density_weights,
+    entries,
+    given_losses,
+    loss_arguments,
+    loss_context,
+    margins,
+    trust,
+    watching,
+)
 
 
 @keras.saving.register_keras_serializable(package="gb_keras")
@@ -91,7 +101,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         norm_floor: float = 0.05,
         name: str = "gradient_balanced_loss",
     ):
-        _check_arguments(
+        loss_arguments.check(
             bins,
             momentum,
             density_exponent,
@@ -111,7 +121,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         self.noise_exponent = float(noise_exponent)
         self.norm_floor = float(norm_floor)
         # Keras's own reduction of losses that are computed already.
-        self._given = _GivenLosses(name=name, reduction=self.reduction, dtype=self.dtype)
+        self._given = given_losses.GivenLosses(
+            name=name, reduction=self.reduction, dtype=self.dtype
+        )
 
     @property
     def estimates_noise(self) -> bool:
@@ -206,7 +218,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             y_true, tf.stop_gradient(logits), active, statistic
         )
         weights = tf.cast(weights, self.dtype)
-        return _with_gradient(logits, weights, losses, gradient), base_losses
+        return given_losses.with_gradient(logits, weights, losses, gradient), base_losses
 
     def _balanced_samples(
         self,
@@ -257,7 +269,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_trusted=num_trusted,
             num_samples=self._num_samples(rows),
         )
-        of_bin = density.bin_weights(
+        of_bin = density_weights.bin_weights(
             balance.density,
             balance.batch_density,
             self._exponent(balance.density),
@@ -265,13 +277,13 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         weights = tf.gather(of_bin, bins)
         if self.prior_strength:
-            scales = class_balance.class_scales(
-                balance.histogram,
+            # Of each sample's class, not of all, which may be many more.
+            weights *= class_balance.class_scales(
+                tf.gather(balance.histogram, labels),
                 of_bin,
-                balance.trusted if self.estimates_noise else None,
+                tf.gather(balance.trusted, labels) if self.estimates_noise else None,
                 self.prior_strength,
             )
-            weights *= tf.gather(scales, labels)
         if trusted is not None:
             weights *= trusted
         if self.norm_floor:
@@ -282,8 +294,8 @@ class GradientBalancedLoss(keras.losses.Loss):
         weights = tf.where(valid, weights, 1.0)
         statistic.observe(
             balance.batch_density,
-            lambda: density.Watched(
-                mass=density.class_mass(gradient, rows, norm, included, self.base.one_label),
+            lambda: watching.Watched(
+                mass=watching.class_mass(gradient, rows, norm, included, self.base.one_label),
                 cells=tf.reshape(rows * self.bins + bins, [-1]),
                 included=tf.reshape(included, [-1]),
                 weights=tf.reshape(weights, [-1]),
@@ -295,7 +307,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             base_losses = margins.loss_without_margin(losses, gradient, margin, labels)
         else:
             base_losses = self.base.of_logits(y_true, logits)
-        return weights, losses, _shared(gradient, balance.share), base_losses
+        return weights, losses, given_losses.shared(gradient, balance.share), base_losses
 
     def _balanced_entries(
         self,
@@ -321,13 +333,13 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_active=tf.reduce_sum(labels),
             num_samples=self._num_samples(logits),
         )
-        of_bin = density.bin_weights(
+        of_bin = density_weights.bin_weights(
             tf.reduce_sum(balance.density, axis=0),
             tf.reduce_sum(balance.batch_density, axis=0),
             self._exponent(balance.density[1]),
             self.max_weight,
         )
-        of_sign = density.sign_weights(of_bin, balance.batch_density, self.prior_strength)
+        of_sign = density_weights.sign_weights(of_bin, balance.batch_density, self.prior_strength)
         weights = entries.entry_weights(found, of_sign, norm)
         statistic.observe(
             balance.batch_density,
@@ -340,13 +352,13 @@ class GradientBalancedLoss(keras.losses.Loss):
             base_losses = entries.loss_without_margin(losses, probability, margin, y_true)
         else:
             base_losses = self.base.of_logits(y_true, logits)
-        return weights, losses, _shared(gradient, balance.share), base_losses
+        return weights, losses, given_losses.shared(gradient, balance.share), base_losses
 
     def _exponent(self, to_learn: tf.Tensor) -> float | tf.Tensor:
         """Density exponent as of now, by the density of what is to be learned."""
         if not self.density_exponent or not self.noise_exponent:
             return self.density_exponent
-        return self.density_exponent * density.crowding(to_learn)
+        return self.density_exponent * density_weights.crowding(to_learn)
 
     def _num_samples(self, samples: tf.Tensor) -> tf.Tensor | None:
         """How many samples of any kind, where the loss is their mean."""
@@ -400,61 +412,6 @@ class GradientBalancedLoss(keras.losses.Loss):
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
-class _GivenLosses(keras.losses.Loss):
-    """Keras's reduction, with weights and masks, of losses that are computed already."""
-
-    def reduce(
-        self, losses: tf.Tensor, mask: tf.Tensor | None, sample_weight: tf.Tensor | None
-    ) -> tf.Tensor:
-        # The base loss may have left a mask of its own on the result (`ignore_class`).
-        own_mask = getattr(losses, "_keras_mask", None)
-        if mask is not None:
-            mask = tf.cast(mask, tf.bool)
-            own_mask = mask if own_mask is None else own_mask & mask
-        if own_mask is not None:
-            losses = tf.identity(losses)
-            losses._keras_mask = own_mask
-        return self(losses, losses, sample_weight)
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return y_pred
-
-
-def _shared(gradient: tf.Tensor, share: tf.Tensor | None) -> tf.Tensor:
-    """A replica's gradient in its share of the samples.
-
-    Keras takes the mean of the replicas' means, which is the mean of the whole batch only where all
-    replicas have as many samples.
-    """
-    return gradient if share is None else gradient * tf.cast(share, gradient.dtype)
-
-
-def _with_gradient(
-    logits: tf.Tensor, weights: tf.Tensor, losses: tf.Tensor, gradient: tf.Tensor
-) -> tf.Tensor:
-    """`weights * losses`, whose gradient with respect to `logits` is `weights * gradient`.
-
-    The backward pass goes on from the gradient that was read for the statistic, so that the loss
-    is not differentiated a second time.
-    """
-
-    @tf.custom_gradient
-    def attach(_: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def backward(upstream: tf.Tensor) -> tf.Tensor:
-            scale = upstream * weights
-            # One loss for each sample, or for each of its logits.
-            each_logit = losses.shape.rank == logits.shape.rank
-            return (scale if each_logit else scale[..., tf.newaxis]) * gradient
-
-        return weights * losses, backward
-
-    balanced = attach(logits)
-    mask = getattr(losses, "_keras_mask", None)
-    if mask is not None:
-        balanced._keras_mask = mask
-    return balanced
-
-
 def _as_float(active: tf.Tensor | None, rows: tf.Tensor) -> tf.Tensor:
     """1 for samples that take part in the loss, 0 for others, in the shape of `rows`."""
     return tf.ones_like(rows, tf.float32) if active is None else tf.cast(active, tf.float32)
@@ -475,44 +432,3 @@ def _in_shape_of_losses(
     while values.shape.rank < rank:
         values = values[..., tf.newaxis]
     return tf.broadcast_to(values, tf.shape(logits)[:rank])
-
-
-def _check_arguments(
-    bins: int,
-    momentum: float,
-    density_exponent: float,
-    prior_strength: float,
-    max_weight: float | None,
-    noise_exponent: float,
-    norm_floor: float,
-) -> None:
-    if not _is_number(bins, numbers.Integral) or bins < 1:
-        raise ValueError(f"Expected `bins` to be an integer of at least 1. Received: bins={bins!r}")
-    if not _is_number(momentum) or not 0 <= momentum < 1:
-        raise ValueError(
-            f"Expected `momentum` in [0, 1), 1 excluded: it would never take a batch in. "
-            f"Received: momentum={momentum!r}"
-        )
-    for argument, value in (
-        ("density_exponent", density_exponent),
-        ("prior_strength", prior_strength),
-        ("noise_exponent", noise_exponent),
-    ):
-        if not _is_number(value) or not 0 <= value < math.inf:
-            raise ValueError(
-                f"Expected `{argument}` to be a finite number of at least 0. "
-                f"Received: {argument}={value!r}"
-            )
-    if not _is_number(norm_floor) or not 0 <= norm_floor < 1:
-        raise ValueError(
-            f"Expected `norm_floor` in [0, 1): norms end at 1. Received: norm_floor={norm_floor!r}"
-        )
-    if max_weight is not None and (not _is_number(max_weight) or not 1 <= max_weight < math.inf):
-        raise ValueError(
-            "Expected `max_weight` to be a finite number of at least 1, or None for no cap: "
-            f"weights are scaled to mean 1. Received: max_weight={max_weight!r}"
-        )
-
-
-def _is_number(value: Any, kind: type = numbers.Real) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

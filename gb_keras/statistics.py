@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gb_keras import density, trust
+from gb_keras import density, trust, watching
 from gb_keras.gradient_watch import GradientWatch
 from gb_keras.replicas import sum_over_replicas
 
@@ -227,7 +227,7 @@ class GradientDensity(keras.layers.Layer):
             share = num_samples * num_replicas / totals["samples"]
         return density.Balance(running_density, counts.bins, by_row, trusted, share)
 
-    def observe(self, batch_density: tf.Tensor, watched: Callable[[], density.Watched]) -> None:
+    def observe(self, batch_density: tf.Tensor, watched: Callable[[], watching.Watched]) -> None:
         """Take in what only a watcher wants of the batch of the last `update`.
 
         Args:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gb_keras
-from gb_keras import class_balance, density
+from gb_keras import class_balance, density_weights
 
 counts = st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), min_size=1, max_size=6).map(
     lambda rows: np.array(rows, np.float32)
@@ -45,15 +45,15 @@ def test_a_class_of_which_no_label_is_trusted_speaks_ten_times_louder_at_most():
 
 @given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=40))
 def test_a_crowd_is_a_share(samples):
-    assert 0.0 <= float(density.crowding(tf.constant(samples, tf.float32))) <= 1.0
+    assert 0.0 <= float(density_weights.crowding(tf.constant(samples, tf.float32))) <= 1.0
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 10, 30, 1000])
 def test_all_easy_is_a_crowd_and_all_hard_is_none(bins):
     easy = np.eye(1, bins, dtype=np.float32)[0]
-    assert float(density.crowding(tf.constant(easy))) == 1.0
+    assert float(density_weights.crowding(tf.constant(easy))) == 1.0
     if bins > 1:
-        assert float(density.crowding(tf.constant(easy[::-1].copy()))) == 0.0
+        assert float(density_weights.crowding(tf.constant(easy[::-1].copy()))) == 0.0
 
 
 def trained():

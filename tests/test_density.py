@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gb_keras import density
+from gb_keras import density, density_weights
 from tests import reference
 from tests.strategies import logits_and_labels
 
@@ -76,7 +76,7 @@ def test_sign_weights_have_the_mean_that_the_margin_leaves(data, bins, strength)
     )
     counts = np.round(draw(0, 50, (2, bins)))
     weights = draw(0.1, 10, bins)
-    found = density.sign_weights(
+    found = density_weights.sign_weights(
         tf.constant(weights, tf.float32), tf.constant(counts, tf.float32), strength
     ).numpy()
     for own, of_sign in zip(counts, found, strict=True):
@@ -117,7 +117,7 @@ def test_moving_average_starts_as_the_plain_mean(momentum):
 )
 def test_weights_have_mean_one_and_keep_their_order(counts, exponent, max_weight):
     hypothesis.assume(counts.sum() > 0)
-    weights = density.bin_weights(counts, counts, exponent, max_weight).numpy()
+    weights = density_weights.bin_weights(counts, counts, exponent, max_weight).numpy()
     occupied = counts > 0
     np.testing.assert_allclose((weights * counts).sum() / counts.sum(), 1, rtol=1e-4)
     order = np.argsort(counts[occupied], kind="stable")
@@ -131,9 +131,9 @@ def test_weights_by_hand():
     # is (16/4 + 4/2) / 20 = 0.3, hence 5/6 and 5/3. A cap of 1.25 makes them 5/6 and 1.25, with
     # mean (16 * 5/6 + 4 * 1.25) / 20 = 11/12, hence 10/11 and 15/11.
     counts = tf.constant([16.0, 0.0, 4.0])
-    free = density.bin_weights(counts, counts, 0.5, None)
+    free = density_weights.bin_weights(counts, counts, 0.5, None)
     np.testing.assert_allclose(free, [5 / 6, 0, 5 / 3], rtol=1e-6)
-    capped = density.bin_weights(counts, counts, 0.5, 1.25)
+    capped = density_weights.bin_weights(counts, counts, 0.5, 1.25)
     np.testing.assert_allclose(capped.numpy()[[0, 2]], [10 / 11, 15 / 11], rtol=1e-6)
 
 
@@ -141,6 +141,6 @@ def test_weights_by_hand():
 def test_a_bin_that_has_long_been_empty_harms_no_weight(forgotten):
     density_of_bins = tf.constant([30.0, forgotten, 10.0])
     batch = tf.constant([3.0, 0.0, 1.0])
-    weights = density.bin_weights(density_of_bins, batch, 2.0, None).numpy()
+    weights = density_weights.bin_weights(density_of_bins, batch, 2.0, None).numpy()
     # 1/900 and 1/100, of mean (3/900 + 1/100) / 4 = 1/300: 1/3 and 3.
     np.testing.assert_allclose(weights[[0, 2]], [1 / 3, 3], rtol=1e-5)

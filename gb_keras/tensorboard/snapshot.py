@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from gb_keras import density, margins
+from gb_keras import margins
+from gb_keras.density_weights import bin_weights, sign_weights
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.statistics import GradientDensity
 
@@ -91,11 +92,11 @@ def take(
     bins = histogram.shape[-1]
     # The running density stands for the batch as well: weights of mean 1 over all samples.
     all_classes = histogram.reshape(-1, bins).sum(axis=0)
-    weights = density.bin_weights(all_classes, all_classes, loss.density_exponent, loss.max_weight)
+    weights = bin_weights(all_classes, all_classes, loss.density_exponent, loss.max_weight)
     if statistic.multi_label:
         # By sign: (2, 1, bins), as the histogram is (2, num_classes, bins).
         by_sign = histogram.sum(axis=1)
-        weights = density.sign_weights(weights, by_sign, loss.prior_strength)[:, np.newaxis]
+        weights = sign_weights(weights, by_sign, loss.prior_strength)[:, np.newaxis]
     density_weights = np.where(all_classes > 0, weights.numpy(), np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
     margin_of = margins.class_log_odds if statistic.multi_label else margins.class_margin
