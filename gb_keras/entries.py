@@ -214,34 +214,69 @@ def watched(
     )
 
 
-def loss_without_margin(
-    loss: tf.Tensor, probability: tf.Tensor, margin: tf.Tensor, label: tf.Tensor
+def doubted_labels(label: tf.Tensor, prior: tf.Tensor, doubt: float) -> tf.Tensor:
+    """Labels that are taken to be right only so far, else as good as a draw from the prior.
+
+        y' = (1 - d) y + d pi
+
+    It is label smoothing (Szegedy et al. 2016) towards the prior of each class, so that the mean of
+    a class's labels, hence where the model says yes, stays as it is. A model that is not driven to
+    be sure of labels ranks better, of which half of the positives are missing too.
+
+    Args:
+        label: `y`, in [0, 1], `(..., num_classes)`.
+        prior: `pi`, share of positives of each class, `(num_classes,)`.
+        doubt: `d`, in [0, 1).
+
+    Returns:
+        Labels, `(..., num_classes)`.
+
+    Example:
+        >>> labels, prior = tf.constant([[1.0, 0.0]]), tf.constant([0.1, 0.1])
+        >>> doubted_labels(labels, prior, doubt=0.5).numpy().round(3).tolist()
+        [[0.55, 0.05]]
+    """
+    return (1.0 - doubt) * label + doubt * prior
+
+
+def base_loss(
+    loss: tf.Tensor,
+    target: tf.Tensor,
+    shifted: tf.Tensor,
+    label: tf.Tensor,
+    logits: tf.Tensor,
+    margin: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Binary cross-entropy of the bare logits, from that with the margin.
+    """Binary cross-entropy of bare logits and labels, from that of shifted and doubted ones.
 
-    With `q = sigmoid(z + m)`:
+    With `s = z + m`, `q = sigmoid(s)`, and the cross-entropy `l(y, z) = log(1 + exp(z)) - y z`:
 
-        log(1 + exp(z)) = log(1 + exp(z + m)) + log(1 + q (exp(-m) - 1))
-        l(z) = l(z + m) + log(1 + q (exp(-m) - 1)) + y m
+        log(1 + exp(z)) = log(1 + exp(s)) + log(1 + q (exp(-m) - 1))
+        l(y, z) = l(y', s) + y' s - y z + log(1 + q (exp(-m) - 1))
 
     So it costs half of a second cross-entropy.
 
     Args:
-        loss: Cross-entropy of each shifted logit, `(..., num_classes)`.
-        probability: `q`, same shape.
-        margin: `m`, `(num_classes,)`.
-        label: `y`, in [0, 1], same shape as the loss.
+        loss: `l(y', s)`, `(..., num_classes)`.
+        target: `y'`, in [0, 1], same shape.
+        shifted: `s`, same shape.
+        label: `y`, in [0, 1], same shape.
+        logits: `z`, same shape.
+        margin: `m`, `(num_classes,)`; None for 0.
 
     Returns:
         Cross-entropy of the logits without margin, `(..., num_classes)`. Its absolute error is
-        about `1e-7 max(1, |m|, exp(m))`.
+        about `1e-7 max(1, |z|, |m|, exp(m))`.
 
     Example:
-        >>> logits, margin = tf.constant([[0.5]]), tf.constant([-2.0])
-        >>> of_positive = tf.nn.softplus(-(logits + margin))
-        >>> probability = tf.sigmoid(logits + margin)
-        >>> loss = loss_without_margin(of_positive, probability, margin, tf.ones((1, 1)))
-        >>> [float(each[0, 0]) for each in (loss, tf.nn.softplus(-logits))]
+        >>> logits, margin, label = tf.constant([[0.5]]), tf.constant([-2.0]), tf.ones((1, 1))
+        >>> shifted, target = logits + margin, 0.9 * label
+        >>> loss = tf.nn.sigmoid_cross_entropy_with_logits(target, shifted)
+        >>> found = base_loss(loss, target, shifted, label, logits, margin)
+        >>> [float(each[0, 0]) for each in (found, tf.nn.softplus(-logits))]
         [0.4741, 0.4741]
     """
-    return loss + tf.math.log1p(probability * tf.math.expm1(-margin)) + label * margin
+    bare = loss + target * shifted - label * logits
+    if margin is None:
+        return bare
+    return bare + tf.math.log1p(tf.sigmoid(shifted) * tf.math.expm1(-margin))

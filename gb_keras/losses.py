@@ -37,7 +37,6 @@ class GradientBalancedLoss(keras.losses.Loss):
         c_i    = probability that the label is right, given its norm and the noise rate
         a_i    = less than 1 for a label that the model half believes, where some are wrong
         s(c)   = scale with which both w and t have mean 1 over the class
-                 (multi-label: w over positives and over negatives)
         f      = norm_floor * max(0, 1 - mean of n in the batch / 0.1)
         margin = prior_strength * log(class prior)
 
@@ -47,6 +46,14 @@ class GradientBalancedLoss(keras.losses.Loss):
     validation loss is the base loss. In a plain `keras.Model`, or called by itself, the statistic
     is of the batch at hand only, kept nowhere; that is then also how a plain model's `val_loss` is
     computed.
+
+    Where each logit is a sample (multi-label) there is no noise rate and no floor; a class's margin
+    is that of its log odds, and
+
+        loss_ic = w(b_ic) * t_ic * base(y_ic + d (prior of c - y_ic), z_ic + margin of c)
+        w       = as above, scaled to mean 1 over positives and over negatives
+        t_ic    = (1 - n_ic) ^ (3 noise_exponent) of a negative, by bin, scaled; 1 of a positive
+        d       = 1 - exp(-noise_exponent / 4)
 
     Corners, with noise exponent 0 and norm floor 0: density exponent 0 and strength 0 is the base
     loss; density exponent 1, strength 0, momentum 0 and no cap is GHM-C; density exponent 0 and
@@ -64,8 +71,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         max_weight: Cap of a density weight, at least 1, and one over it the least weight, before
             the second scaling to mean 1: two samples differ by its square at most. None: no cap.
         noise_exponent: How far a sample is weighted down for the probability that its label is
-            wrong, at least 0; 0 trusts all labels. Multi-label losses do not estimate that; above 0
-            their density weights, too, wait until the model is sure of most positives.
+            wrong, at least 0; 0 trusts all labels. Multi-label losses do not estimate that: above 0
+            they take no label at its word, and hard negatives least. The density weights of both
+            wait until the model is sure of most (positives) that it predicts right.
         norm_floor: Gradient norm below which a sample counts as learned and is left alone, in
             [0, 1), once the model has learned most; 0 goes on for ever. Not used by multi-label
             losses.
@@ -269,12 +277,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_trusted=num_trusted,
             num_samples=self._num_samples(rows),
         )
-        of_bin = density_weights.bin_weights(
-            balance.density,
-            balance.batch_density,
-            self._exponent(balance.density),
-            self.max_weight,
-        )
+        of_bin = self.bin_weights(balance.density, balance.batch_density)
         weights = tf.gather(of_bin, bins)
         if self.prior_strength:
             # Of each sample's class, not of all, which may be many more.
@@ -319,13 +322,18 @@ class GradientBalancedLoss(keras.losses.Loss):
         """The same of many labels, where each logit is a sample."""
         positive = y_true >= 0.5
         labels = entries.count_labels(positive, active)
-        shifted = logits
+        targets, shifted = y_true, logits
         margin = None
-        if self.prior_strength:
+        if self.prior_strength or self.noise_exponent:
             counts = statistic.counts_with(tf.reshape(labels, [-1]))
-            margin = tf.cast(margins.class_log_odds(counts, self.prior_strength), self.dtype)
-            shifted += margin
-        losses, gradient = self.base.losses_and_gradient(y_true, shifted)
+            log_odds = tf.cast(margins.class_log_odds(counts, 1.0), self.dtype)
+            if self.noise_exponent:
+                doubt = trust.entry_doubt(self.noise_exponent)
+                targets = entries.doubted_labels(y_true, tf.sigmoid(log_odds), doubt)
+            if self.prior_strength:
+                margin = self.prior_strength * log_odds
+                shifted += margin
+        losses, gradient = self.base.losses_and_gradient(targets, shifted)
         norm = density.sigmoid_gradient_norm(gradient)
         found = entries.others(positive, norm, losses, active, self.bins)
         balance = statistic.update(
@@ -333,32 +341,52 @@ class GradientBalancedLoss(keras.losses.Loss):
             num_active=tf.reduce_sum(labels),
             num_samples=self._num_samples(logits),
         )
-        of_bin = density_weights.bin_weights(
-            tf.reduce_sum(balance.density, axis=0),
-            tf.reduce_sum(balance.batch_density, axis=0),
-            self._exponent(balance.density[1]),
-            self.max_weight,
-        )
-        of_sign = density_weights.sign_weights(of_bin, balance.batch_density, self.prior_strength)
-        weights = entries.entry_weights(found, of_sign, norm)
+        of_bin = self.bin_weights(balance.density, balance.batch_density)
+        if self.noise_exponent:
+            trusted = trust.negative_trust(balance.density[0], self.noise_exponent)
+            of_bin *= tf.stack([trusted, tf.ones_like(trusted)])
+        weights = entries.entry_weights(found, of_bin, norm)
         statistic.observe(
             balance.batch_density,
             lambda: entries.watched(positive, norm, losses, active, weights, self.bins),
         )
-        if not self.prior_strength:
+        if targets is y_true and margin is None:
             base_losses = losses
         elif self.base.each_label:
-            probability = tf.sigmoid(shifted)
-            base_losses = entries.loss_without_margin(losses, probability, margin, y_true)
+            base_losses = entries.base_loss(losses, targets, shifted, y_true, logits, margin)
         else:
             base_losses = self.base.of_logits(y_true, logits)
         return weights, losses, given_losses.shared(gradient, balance.share), base_losses
 
-    def _exponent(self, to_learn: tf.Tensor) -> float | tf.Tensor:
-        """Density exponent as of now, by the density of what is to be learned."""
-        if not self.density_exponent or not self.noise_exponent:
-            return self.density_exponent
-        return self.density_exponent * density_weights.crowding(to_learn)
+    def bin_weights(self, running: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+        """Weights of samples by the density of their bin alone.
+
+        Args:
+            running: Number of samples per bin, the current batch among them, `(bins,)`; where each
+                logit is a sample, those of negatives and of positives, `(2, bins)`.
+            batch: The same of the current batch.
+
+        Returns:
+            Weights in float32, same shape.
+
+        Example:
+            Eight of nine samples that the model is right about it is sure of; that is a crowd:
+
+            >>> counts = tf.constant([8.0, 0.0, 1.0, 1.0])
+            >>> loss = GradientBalancedLoss(bins=4)
+            >>> loss.bin_weights(counts, counts).numpy()
+            array([0.74279076, 0.50720924, 2.028837  , 2.028837  ], dtype=float32)
+        """
+        exponent: float | tf.Tensor = self.density_exponent
+        if self.density_exponent and self.noise_exponent:
+            to_learn = running[1] if self.base.multi_label else running
+            exponent *= density_weights.crowding(to_learn)
+        if not self.base.multi_label:
+            return density_weights.bin_weights(running, batch, exponent, self.max_weight)
+        weights = density_weights.bin_weights(
+            tf.reduce_sum(running, axis=0), tf.reduce_sum(batch, axis=0), exponent, self.max_weight
+        )
+        return density_weights.sign_weights(weights, batch, self.prior_strength)
 
     def _num_samples(self, samples: tf.Tensor) -> tf.Tensor | None:
         """How many samples of any kind, where the loss is their mean."""

@@ -17,6 +17,8 @@ NOISE_UPDATE_RATE = 0.02
 AGREEMENT_AT_CHANCE = 0.45
 # No label is silenced, so that the model can think again.
 LEAST_TRUST = 0.005
+# Share of the push of negatives that trust keeps at least, before it is made up for.
+LEAST_KEPT = 0.1
 # Mean gradient norm above which the model has not learned enough to leave any sample alone.
 UNLEARNED_NORM = 0.1
 # Below this a probability counts as 0, where one is divided by.
@@ -123,6 +125,54 @@ def trust_weights(credibility: tf.Tensor, exponent: float) -> tf.Tensor:
         [0.81, 0.25, 0.005]
     """
     return tf.maximum(tf.pow(credibility, exponent), LEAST_TRUST)
+
+
+def entry_doubt(exponent: float) -> float:
+    """How far no label is taken at its word where each logit is a sample.
+
+    Of several labels many are missing, and nothing but somebody's word tells how many. So the doubt
+    is the same for all, `1 - exp(-exponent / 4)`.
+
+    Args:
+        exponent: How far doubt counts, at least 0.
+
+    Returns:
+        Doubt, in [0, 1).
+
+    Example:
+        >>> [round(entry_doubt(exponent), 2) for exponent in (0.0, 2.0)]
+        [0.0, 0.39]
+    """
+    return -math.expm1(-exponent / 4)
+
+
+def negative_trust(density: tf.Tensor, exponent: float) -> tf.Tensor:
+    """Weight of a negative by its bin, where each logit is a sample: the hardest are doubted.
+
+    A negative that the model takes for a positive may be a positive that nobody labelled. Its
+    trust is `(1 - n)^(3 exponent)`, as asymmetric loss turns from the hardest negatives (Ridnik et
+    al., ICCV 2021, arXiv 2009.14119). All are scaled so that the sum of the negatives' gradient
+    norms stays, so that the model is pushed to no as hard as before.
+
+    Args:
+        density: Number of negatives per bin, `(bins,)`.
+        exponent: How far doubt counts, at least 0.
+
+    Returns:
+        Weights in float32, `(bins,)`, of a norm in the middle of each bin.
+
+    Example:
+        Nine negatives of norm 1/4 and one of 3/4, which is hardly heard:
+
+        >>> negative_trust(tf.constant([9.0, 1.0]), exponent=1.0).numpy().round(3).tolist()
+        [1.3170000314712524, 0.04899999871850014]
+    """
+    bins = density.shape[0]
+    norm = (tf.range(bins, dtype=tf.float32) + 0.5) / bins
+    trust = tf.pow(1.0 - norm, 3.0 * exponent)
+    pushes = density * norm
+    kept = tf.math.divide_no_nan(tf.tensordot(pushes, trust, 1), tf.reduce_sum(pushes))
+    return trust / tf.maximum(tf.where(kept > 0, kept, 1.0), LEAST_KEPT)
 
 
 def floor_weights(norm: tf.Tensor, floor: float, mean_norm: tf.Tensor | float) -> tf.Tensor:

@@ -45,12 +45,14 @@ def test_counts_and_weights_equal_numpy(active, xla):
 
 
 @pytest.mark.parametrize("size", [1, 10, 60])
-def test_loss_without_margin_is_that_of_the_bare_logits(size):
+def test_base_loss_is_that_of_the_bare_logits_and_labels(size):
     logits = tf.linspace([-float(size)] * 3, [float(size)] * 3, 41)
     margin = tf.constant([-8.0, 0.0, 3.0])
-    for label in (0.0, 0.3, 1.0):
-        labels = tf.fill(logits.shape, label)
-        loss = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits + margin)
-        found = entries.loss_without_margin(loss, tf.sigmoid(logits + margin), margin, labels)
+    for label, target in ((0.0, 0.0), (0.3, 0.3), (1.0, 1.0), (0.0, 0.04), (1.0, 0.64)):
+        labels, targets = tf.fill(logits.shape, label), tf.fill(logits.shape, target)
         expected = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        for m in (margin, None):
+            shifted = logits if m is None else logits + m
+            loss = tf.nn.sigmoid_cross_entropy_with_logits(targets, shifted)
+            found = entries.base_loss(loss, targets, shifted, labels, logits, m)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

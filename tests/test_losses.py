@@ -177,7 +177,7 @@ def test_multi_label_balances_entries_by_their_own_norm():
     assert float(loss(labels, logits)) == pytest.approx((3 * easy * 2 / 3 + hard * 2) / 4)
 
 
-@pytest.mark.parametrize("noise_exponent", [0.0, 2.0])
+@pytest.mark.parametrize("noise_exponent", [0.0, 0.5, 2.0])
 def test_with_a_margin_density_does_not_weigh_positives_against_negatives(noise_exponent):
     """All of the formula by NumPy, entry by entry; of a batch alone."""
     options = {"bins": 6, "density_exponent": 0.7, "max_weight": 3.0, "prior_strength": 0.8}
@@ -185,9 +185,12 @@ def test_with_a_margin_density_does_not_weigh_positives_against_negatives(noise_
         keras.losses.BinaryCrossentropy(True), noise_exponent=noise_exponent, **options
     )
     positives = BINARY.sum(axis=0)
-    margin = 0.8 * np.log((positives + 0.5) / (len(BINARY) - positives + 0.5))
-    probabilities = 1 / (1 + np.exp(-(LOGITS + margin)))
-    norm = np.abs(probabilities - BINARY)
+    odds = (positives + 0.5) / (len(BINARY) - positives + 0.5)
+    probabilities = 1 / (1 + np.exp(-LOGITS) * odds**-0.8)
+    # One label in so many is as good as a draw from the prior.
+    doubt = 1 - np.exp(-noise_exponent / 4)
+    targets = (1 - doubt) * BINARY + doubt * odds / (1 + odds)
+    norm = np.abs(probabilities - targets)
     bins = np.minimum(np.floor(norm * 6), 5).astype(int)
     exponent = 0.7
     if noise_exponent:
@@ -200,14 +203,22 @@ def test_with_a_margin_density_does_not_weigh_positives_against_negatives(noise_
     weights = weights / weights.mean()
     for sign in (0, 1):
         weights[sign == BINARY] /= weights[sign == BINARY].mean() ** 0.8
+    # The hardest negatives are doubted most; what all push together stays.
+    middle = (bins[BINARY == 0] + 0.5) / 6
+    trust = (1 - middle) ** (3 * noise_exponent)
+    kept = (middle * trust).sum() / middle.sum()
+    assert (kept < 0.1) == (noise_exponent == 2)
+    weights[BINARY == 0] *= trust / max(kept, 0.1)
     _, gradient = value_and_gradient(loss, BINARY, LOGITS)
     np.testing.assert_allclose(
-        gradient, weights * (probabilities - BINARY) / BINARY.size, rtol=1e-4, atol=1e-7
+        gradient, weights * (probabilities - targets) / BINARY.size, rtol=1e-4, atol=1e-7
     )
 
 
 def test_multi_label_margins_are_log_odds_of_the_batch_without_a_model():
-    loss = gb_keras.GradientBalancedLoss(keras.losses.BinaryCrossentropy(True), density_exponent=0)
+    loss = gb_keras.GradientBalancedLoss(
+        keras.losses.BinaryCrossentropy(True), density_exponent=0, noise_exponent=0
+    )
     positives = BINARY.sum(axis=0)
     shifted = LOGITS + np.log((positives + 0.5) / (40 - positives + 0.5))
     expected = (np.logaddexp(0, shifted) - BINARY * shifted).mean()

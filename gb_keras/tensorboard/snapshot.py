@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 
 from gb_keras import margins
-from gb_keras.density_weights import bin_weights, sign_weights
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.statistics import GradientDensity
 
@@ -90,14 +90,14 @@ def take(
     histogram = statistic.histogram.numpy()
     class_counts = statistic.class_counts.numpy()
     bins = histogram.shape[-1]
-    # The running density stands for the batch as well: weights of mean 1 over all samples.
     all_classes = histogram.reshape(-1, bins).sum(axis=0)
-    weights = bin_weights(all_classes, all_classes, loss.density_exponent, loss.max_weight)
+    # The running density stands for the batch as well: weights of mean 1 over all samples.
+    running = histogram.sum(axis=-2)
+    weights = loss.bin_weights(tf.constant(running), tf.constant(running)).numpy()
     if statistic.multi_label:
         # By sign: (2, 1, bins), as the histogram is (2, num_classes, bins).
-        by_sign = histogram.sum(axis=1)
-        weights = sign_weights(weights, by_sign, loss.prior_strength)[:, np.newaxis]
-    density_weights = np.where(all_classes > 0, weights.numpy(), np.float32(np.nan))
+        weights = weights[:, np.newaxis]
+    density_weights = np.where(all_classes > 0, weights, np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
     margin_of = margins.class_log_odds if statistic.multi_label else margins.class_margin
     added = margin_of(class_counts, loss.prior_strength).numpy()
