@@ -15,6 +15,9 @@ from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from gb_keras import density, watching
 
+# How far a positive label is doubted, to how far a negative one is.
+POSITIVE_DOUBT = 0.25
+
 
 class Others(NamedTuple):
     """The entries of a batch that are not of the crowd, one by one.
@@ -217,14 +220,16 @@ def watched(
 def doubted_labels(label: tf.Tensor, prior: tf.Tensor, doubt: float) -> tf.Tensor:
     """Labels that are taken to be right only so far, else as good as a draw from the prior.
 
-        y' = (1 - d) y + d pi
+        y' = d pi                    of a negative
+        y' = 1 - d / 4 (1 - pi)      of a positive
 
-    It is label smoothing (Szegedy et al. 2016) towards the prior of each class, so that the mean of
-    a class's labels, hence where the model says yes, stays as it is. A model that is not driven to
-    be sure of labels ranks better, of which half of the positives are missing too.
+    and so on in between. It is label smoothing (Szegedy et al. 2016) towards the prior of each
+    class. A positive was seen by somebody, a negative may be what nobody looked at, and so it is
+    doubted four times as far. A model that is not driven to be sure of labels ranks better.
 
     Args:
-        label: `y`, in [0, 1], `(..., num_classes)`.
+        label: `y`, in [0, 1], `(..., num_classes)`. With `y = pi`, the mean of a class's labels,
+            the mean of its doubted ones is what comes out.
         prior: `pi`, share of positives of each class, `(num_classes,)`.
         doubt: `d`, in [0, 1).
 
@@ -234,9 +239,11 @@ def doubted_labels(label: tf.Tensor, prior: tf.Tensor, doubt: float) -> tf.Tenso
     Example:
         >>> labels, prior = tf.constant([[1.0, 0.0]]), tf.constant([0.1, 0.1])
         >>> doubted_labels(labels, prior, doubt=0.5).numpy().round(3).tolist()
-        [[0.55, 0.05]]
+        [[0.888, 0.05]]
     """
-    return (1.0 - doubt) * label + doubt * prior
+    of_negative = doubt * prior
+    of_positive = 1.0 - doubt * POSITIVE_DOUBT * (1.0 - prior)
+    return of_negative + label * (of_positive - of_negative)
 
 
 def base_loss(

@@ -48,11 +48,12 @@ class GradientBalancedLoss(keras.losses.Loss):
     computed.
 
     Where each logit is a sample (multi-label) there is no noise rate and no floor; a class's margin
-    is that of its log odds, and
+    is that of the log odds of the `y'`, and
 
-        loss_ic = w(b_ic) * t_ic * base(y_ic + d (prior of c - y_ic), z_ic + margin of c)
+        loss_ic = w(b_ic) * t_ic * base(y'_ic, z_ic + margin of c)
         w       = as above, scaled to mean 1 over positives and over negatives
-        t_ic    = (1 - n_ic) ^ (3 noise_exponent) of a negative, by bin, scaled; 1 of a positive
+        t_ic    = (1 - n_ic) ^ (2 noise_exponent) of a negative, by bin, scaled; 1 of a positive
+        y'_ic   = d * prior of a negative, 1 - d / 4 * (1 - prior) of a positive
         d       = 1 - exp(-noise_exponent / 4)
 
     Corners, with noise exponent 0 and norm floor 0: density exponent 0 and strength 0 is the base
@@ -244,7 +245,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             counts = statistic.counts_with(
                 density.count(rows, _as_float(active, rows), num_classes)
             )
-            margin = tf.cast(margins.class_margin(counts, self.prior_strength), self.dtype)
+            margin = tf.cast(self.class_margin(counts), self.dtype)
             shifted += margin
 
         # Before reduction, sample weights and loss scaling.
@@ -326,12 +327,12 @@ class GradientBalancedLoss(keras.losses.Loss):
         margin = None
         if self.prior_strength or self.noise_exponent:
             counts = statistic.counts_with(tf.reshape(labels, [-1]))
-            log_odds = tf.cast(margins.class_log_odds(counts, 1.0), self.dtype)
             if self.noise_exponent:
+                prior = tf.cast(tf.sigmoid(margins.class_log_odds(counts, 1.0)), self.dtype)
                 doubt = trust.entry_doubt(self.noise_exponent)
-                targets = entries.doubted_labels(y_true, tf.sigmoid(log_odds), doubt)
+                targets = entries.doubted_labels(y_true, prior, doubt)
             if self.prior_strength:
-                margin = self.prior_strength * log_odds
+                margin = tf.cast(self.class_margin(counts), self.dtype)
                 shifted += margin
         losses, gradient = self.base.losses_and_gradient(targets, shifted)
         norm = density.sigmoid_gradient_norm(gradient)
@@ -357,6 +358,31 @@ class GradientBalancedLoss(keras.losses.Loss):
         else:
             base_losses = self.base.of_logits(y_true, logits)
         return weights, losses, given_losses.shared(gradient, balance.share), base_losses
+
+    def class_margin(self, counts: tf.Tensor) -> tf.Tensor:
+        """What is added to the logits inside of the loss.
+
+        Args:
+            counts: Samples seen of each class, float32, `(num_classes,)`; where each logit is a
+                sample, its negatives and positives, `(2, num_classes)`.
+
+        Returns:
+            Margins in float32, `(num_classes,)`; with several labels the log odds are of the labels
+            as they are believed.
+
+        Example:
+            >>> loss = GradientBalancedLoss(prior_strength=1.0)
+            >>> tf.exp(loss.class_margin(tf.constant([7.5, 1.5]))).numpy().round(3).tolist()
+            [0.8, 0.2]
+        """
+        if not self.base.multi_label:
+            return margins.class_margin(counts, self.prior_strength)
+        log_odds = margins.class_log_odds(counts, 1.0)
+        if self.noise_exponent:
+            prior = tf.sigmoid(log_odds)
+            prior = entries.doubted_labels(prior, prior, trust.entry_doubt(self.noise_exponent))
+            log_odds = tf.math.log(prior) - tf.math.log1p(-prior)
+        return self.prior_strength * log_odds
 
     def bin_weights(self, running: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
         """Weights of samples by the density of their bin alone.

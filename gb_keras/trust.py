@@ -128,10 +128,10 @@ def trust_weights(credibility: tf.Tensor, exponent: float) -> tf.Tensor:
 
 
 def entry_doubt(exponent: float) -> float:
-    """How far no label is taken at its word where each logit is a sample.
+    """How far a negative label is doubted where each logit is a sample.
 
-    Of several labels many are missing, and nothing but somebody's word tells how many. So the doubt
-    is the same for all, `1 - exp(-exponent / 4)`.
+    Of several labels many may be missing, and nothing but somebody's word tells how many. So the
+    doubt is the same for all, `1 - exp(-exponent / 4)`.
 
     Args:
         exponent: How far doubt counts, at least 0.
@@ -150,7 +150,7 @@ def negative_trust(density: tf.Tensor, exponent: float) -> tf.Tensor:
     """Weight of a negative by its bin, where each logit is a sample: the hardest are doubted.
 
     A negative that the model takes for a positive may be a positive that nobody labelled. Its
-    trust is `(1 - n)^(3 exponent)`, as asymmetric loss turns from the hardest negatives (Ridnik et
+    trust is `(1 - n)^(2 exponent)`, as asymmetric loss turns from the hardest negatives (Ridnik et
     al., ICCV 2021, arXiv 2009.14119). All are scaled so that the sum of the negatives' gradient
     norms stays, so that the model is pushed to no as hard as before.
 
@@ -165,11 +165,11 @@ def negative_trust(density: tf.Tensor, exponent: float) -> tf.Tensor:
         Nine negatives of norm 1/4 and one of 3/4, which is hardly heard:
 
         >>> negative_trust(tf.constant([9.0, 1.0]), exponent=1.0).numpy().round(3).tolist()
-        [1.3170000314712524, 0.04899999871850014]
+        [1.286, 0.143]
     """
     bins = density.shape[0]
     norm = (tf.range(bins, dtype=tf.float32) + 0.5) / bins
-    trust = tf.pow(1.0 - norm, 3.0 * exponent)
+    trust = tf.pow(1.0 - norm, 2.0 * exponent)
     pushes = density * norm
     kept = tf.math.divide_no_nan(tf.tensordot(pushes, trust, 1), tf.reduce_sum(pushes))
     return trust / tf.maximum(tf.where(kept > 0, kept, 1.0), LEAST_KEPT)

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from gb_keras import margins
 from gb_keras.losses import GradientBalancedLoss
 from gb_keras.statistics import GradientDensity
 
@@ -99,10 +98,8 @@ def take(
         weights = weights[:, np.newaxis]
     density_weights = np.where(all_classes > 0, weights, np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
-    margin_of = margins.class_log_odds if statistic.multi_label else margins.class_margin
-    added = margin_of(class_counts, loss.prior_strength).numpy()
     shared = {
-        "margins": added,
+        "margins": loss.class_margin(class_counts).numpy(),
         "mass": statistic.watched.mass.numpy(),
         "num_skipped": int(statistic.num_skipped.numpy()),
         "noise_rate": float(statistic.noise_rate.numpy()) if loss.estimates_noise else None,
