@@ -379,9 +379,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             return margins.class_margin(counts, self.prior_strength)
         log_odds = margins.class_log_odds(counts, 1.0)
         if self.noise_exponent:
-            prior = tf.sigmoid(log_odds)
-            prior = entries.doubted_labels(prior, prior, trust.entry_doubt(self.noise_exponent))
-            log_odds = tf.math.log(prior) - tf.math.log1p(-prior)
+            log_odds = entries.doubted_log_odds(log_odds, trust.entry_doubt(self.noise_exponent))
         return self.prior_strength * log_odds
 
     def bin_weights(self, running: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:

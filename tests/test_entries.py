@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import gb_keras
 from gb_keras import entries
 
 BINS, CLASSES = 5, 7
@@ -42,6 +43,28 @@ def test_counts_and_weights_equal_numpy(active, xla):
     np.testing.assert_array_equal(counts.bins, histogram.sum(axis=1))
     expected = np.where(finite, WEIGHTS[POSITIVE.astype(int), of_bins], 1)
     np.testing.assert_array_equal(weights.numpy()[taking_part], expected[taking_part])
+
+
+@pytest.mark.parametrize("doubt", [0.0, 0.39, 0.9])
+def test_doubted_log_odds_are_those_of_the_mean_label(doubt):
+    prior = np.array([1e-3, 0.2, 0.5, 0.9], "float32")
+    of_negatives, of_positives = (
+        entries.doubted_labels(tf.fill([4], label), tf.constant(prior), doubt).numpy()
+        for label in (0.0, 1.0)
+    )
+    mean = prior * of_positives + (1 - prior) * of_negatives
+    log_odds = tf.math.log(prior / (1 - prior))
+    found = entries.doubted_log_odds(log_odds, doubt)
+    np.testing.assert_allclose(found, np.log(mean / (1 - mean)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_that_every_image_has_keeps_a_finite_margin():
+    loss = gb_keras.GradientBalancedLoss("binary_crossentropy")
+    millions = tf.constant([[0.0, 1e8], [1e8, 0.0]])
+    always, never = loss.class_margin(millions).numpy()
+    # By hand: log(1e8 / 0.5), and with d = 0.39 what is left to 1 is 1 - 3/4 d of it.
+    assert always == pytest.approx(np.log(2e8) - np.log1p(-0.75 * (1 - np.exp(-0.5))), rel=1e-5)
+    assert never == pytest.approx(-np.log(2e8) + np.log1p(0.75 * (1 - np.exp(-0.5))), rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 10, 60])
