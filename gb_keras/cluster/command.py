@@ -49,6 +49,7 @@ def submit_train(
     cpu: parts.Cpu = None,
     memory: parts.Memory = None,
     gpu: parts.Gpu = 0,
+    pods: parts.Pods = None,
     claim: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +71,7 @@ def submit_train(
 ) -> None:
     """Run `gb-keras train` as a TrainJob, show what it prints, and wait for its end."""
     with parts.readable_errors(context):
-        from gb_keras.cluster import manifests, train_command
+        from gb_keras.cluster import manifests, pod_file, train_command
         from gb_keras.cluster.job import TrainingJob
 
         if tf_job and (not dry_run or install_runtime):
@@ -98,6 +99,7 @@ def submit_train(
             gpu=gpu,
             claim=claim,
             mount=mount,
+            pods=pod_file.read(pods),
         )
         if install_runtime and job.runtime_kind != "TrainingRuntime":
             raise ValueError(

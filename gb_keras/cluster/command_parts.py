@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,15 @@ Memory = Annotated[
     str | None,
     typer.Option(
         help="Memory, such as 16Gi. Default: what the runtime says.",
+        show_default=False,
+        rich_help_panel=RESOURCES,
+    ),
+]
+Pods = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file of settings of the nodes' pods: node_selector, tolerations, secrets, "
+        "image_pull_secrets, shared_memory.",
         show_default=False,
         rich_help_panel=RESOURCES,
     ),

@@ -31,6 +31,7 @@ def search(
     cpu: parts.Cpu = None,
     memory: parts.Memory = None,
     gpu: parts.Gpu = 0,
+    pods: parts.Pods = None,
     mount: parts.Mount = "/workspace",
     namespace: parts.Namespace = None,
     kube_context: parts.KubeContext = None,
@@ -38,7 +39,7 @@ def search(
 ) -> None:
     """Search options of a training with Katib: many TrainJobs, the best in validation wins."""
     with parts.readable_errors(context):
-        from gb_keras.cluster import experiment, train_command
+        from gb_keras.cluster import experiment, pod_file, train_command
         from gb_keras.cluster.job import TrainingJob
         from gb_keras.stages import balance_options, search_space
 
@@ -71,6 +72,7 @@ def search(
             gpu=gpu,
             claim=claim,
             mount=mount,
+            pods=pod_file.read(pods),
         )
         manifest = experiment.experiment(job, searches, num_trials=trials, num_parallel=parallel)
         if dry_run:

@@ -66,6 +66,66 @@ def test_a_dry_run_prints_what_is_submitted_and_touches_no_cluster(monkeypatch, 
     assert yaml.safe_load(result.stdout)["spec"]["tfReplicaSpecs"]["Worker"]["replicas"] == 2
 
 
+PODS = """
+node_selector: {gpu: h100}
+tolerations:
+  - {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}
+secrets:
+  - {name: hub, key: token, env: HF_TOKEN}
+  - {name: cloud, mount: /etc/cloud}
+image_pull_secrets: [registry]
+shared_memory: 8Gi
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_settings_of_pods_come_from_a_file(tmp_path, command):
+    (tmp_path / "pods.yaml").write_text(PODS)
+    result = invoke(
+        "submit", command, "--image", "gb-keras:0.1.0", "--name", "digits", "--claim", "training",
+        "--pods", tmp_path / "pods.yaml", "--dry-run", *TRAIN,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    job = yaml.safe_load(result.stdout)
+    if command == "search":
+        job = job["spec"]["trialTemplate"]["trialSpec"]
+    (patch,) = job["spec"]["runtimePatches"]
+    (nodes,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pod = nodes["template"]["spec"]["template"]["spec"]
+    written = yaml.safe_load(PODS)
+    assert pod["nodeSelector"] == written["node_selector"]
+    assert pod["tolerations"] == written["tolerations"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert {"secret": {"secretName": "cloud"}, "name": "secret-1"} in pod["volumes"]
+    sizes = [each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each]
+    assert sizes == ["8Gi"]
+    variables = [each["name"] for each in job["spec"]["trainer"]["env"]]
+    assert "HF_TOKEN" in variables
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nodeselector: {gpu: h100}", "nodeselector"),
+        ("node_selector: {gpu: 100}", "node_selector: gpu: Input should be a valid string"),
+        ("node_selector: h100", "node_selector: Input should be a valid dictionary"),
+        ("shared_memory: 8 GB", "shared_memory"),
+        ("secrets: [{name: hub}]", "name, key and env"),
+        ("- gpu", "expected settings of pods"),
+        ("{", "expected a YAML file"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_settings_of_pods_is_refused(tmp_path, text, message):
+    path = tmp_path / "pods.yaml"
+    if text is not None:
+        path.write_text(text)
+    result = invoke(*SUBMIT, "--claim", "training", "--pods", path, "--dry-run", *TRAIN)
+    assert result.exit_code == 2
+    assert str(path) in result.output
+    assert message in " ".join(result.output.split())
+
+
 def test_the_command_in_the_manifest_trains_and_its_model_is_exported(tmp_path):
     prepare("digits", tmp_path / "digits")
     run, serving = tmp_path / "run", tmp_path / "serving"
