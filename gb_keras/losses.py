@@ -51,7 +51,7 @@ class GradientBalancedLoss(keras.losses.Loss):
     is that of the log odds of the `y'`, and
 
         loss_ic = w(b_ic) * t_ic * base(y'_ic, z_ic + margin of c)
-        w       = as above, scaled to mean 1 over positives and over negatives
+        w       = as above for negatives, scaled to mean 1 over them; 1 of a positive
         t_ic    = (1 - n_ic) ^ (2 noise_exponent) of a negative, by bin, scaled; 1 of a positive
         y'_ic   = d * prior of a negative, 1 - d / 4 * (1 - prior) of a positive
         d       = 1 - exp(-noise_exponent / 4)
@@ -410,7 +410,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         weights = density_weights.bin_weights(
             tf.reduce_sum(running, axis=0), tf.reduce_sum(batch, axis=0), exponent, self.max_weight
         )
-        return density_weights.sign_weights(weights, batch, self.prior_strength)
+        weights = density_weights.sign_weights(weights, batch, self.prior_strength)
+        if self.noise_exponent:
+            # Positives are few, and believed: the hardest of them are not to lead the others.
+            weights = tf.stack([weights[0], tf.ones_like(weights[1])])
+        return weights
 
     def _num_samples(self, samples: tf.Tensor) -> tf.Tensor | None:
         """How many samples of any kind, where the loss is their mean."""

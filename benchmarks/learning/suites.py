@@ -133,7 +133,7 @@ def _tuned(seed: int) -> list[Trial]:
 def _ablation(seed: int) -> list[Trial]:
     return [
         Trial(regime, "mlp", OURS, seed, options)
-        for regime in _MNIST_REGIMES
+        for regime in (*_MNIST_REGIMES, *_MULTI_LABEL_REGIMES)
         for options in ((), *ABLATIONS.values())
     ]
 

@@ -168,13 +168,15 @@ def test_multi_label_is_written_in_two_parts(tmp_path):
         np.testing.assert_allclose(tensors[f"labels/{part}/weights"], weights, rtol=1e-5)
         # Of several labels nothing tells how many are wrong.
         assert f"labels/{part}/noise_rate" not in tensors
-    # One weight by density for all, but for the scale: with a full margin each sign's mean is 1.
+    # By hand: of density as above, with mean 1 over negatives. Positives have 1.
     histogram = statistic.histogram.numpy().sum(axis=1)
-    weights = np.stack(
-        [tensors[f"labels/{part}/density_weights"] for part in ("negatives", "positives")]
-    )
-    np.testing.assert_allclose((histogram * weights).sum(1), histogram.sum(1), rtol=1e-5)
-    np.testing.assert_allclose(weights[0] / weights[0, 0], weights[1] / weights[1, 0], rtol=1e-5)
+    rho, positives = histogram.sum(axis=0), histogram[1]
+    sure = positives[:3].sum() / positives[:15].sum()
+    weights = rho ** (-0.5 * np.clip((sure - 0.3) / 0.2, 0, 1))
+    weights = np.clip(weights * rho.sum() / (weights * rho).sum(), 0.5, 2)
+    weights *= histogram[0].sum() / (weights * histogram[0]).sum()
+    np.testing.assert_allclose(tensors["labels/negatives/density_weights"], weights, rtol=1e-4)
+    np.testing.assert_array_equal(tensors["labels/positives/density_weights"], 1)
 
 
 def test_in_a_resumed_training_weights_are_those_since_then():
