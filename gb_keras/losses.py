@@ -328,7 +328,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         if self.prior_strength or self.noise_exponent:
             counts = statistic.counts_with(tf.reshape(labels, [-1]))
             if self.noise_exponent:
-                prior = tf.cast(tf.sigmoid(margins.class_log_odds(counts, 1.0)), self.dtype)
+                prior = tf.cast(tf.sigmoid(margins.class_log_odds(counts)), self.dtype)
                 doubt = trust.entry_doubt(self.noise_exponent)
                 targets = entries.doubted_labels(y_true, prior, doubt)
             if self.prior_strength:
@@ -377,7 +377,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         """
         if not self.base.multi_label:
             return margins.class_margin(counts, self.prior_strength)
-        log_odds = margins.class_log_odds(counts, 1.0)
+        log_odds = margins.class_log_odds(counts)
         if self.noise_exponent:
             log_odds = entries.doubted_log_odds(log_odds, trust.entry_doubt(self.noise_exponent))
         return self.prior_strength * log_odds

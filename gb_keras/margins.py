@@ -33,18 +33,17 @@ def class_margin(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
     return strength * tf.nn.log_softmax(tf.math.log(class_counts + PSEUDO_COUNT))
 
 
-def class_log_odds(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
-    """Margin of multi-label training: `strength` times the log odds of each class.
+def class_log_odds(class_counts: tf.Tensor) -> tf.Tensor:
+    """Log odds of each class, which margins of multi-label training are made of.
 
     Args:
         class_counts: Entries seen per class, `(2, num_classes)`: verified negatives, positives.
-        strength: Scale of the margin: 0 none, 1 the full log odds.
 
     Returns:
-        Margins in float32, `(num_classes,)`: `log((N_positive + 1/2) / (N_negative + 1/2))`.
+        Log odds in float32, `(num_classes,)`: `log((N_positive + 1/2) / (N_negative + 1/2))`.
     """
     negatives, positives = tf.unstack(class_counts + PSEUDO_COUNT)
-    return strength * (tf.math.log(positives) - tf.math.log(negatives))
+    return tf.math.log(positives) - tf.math.log(negatives)
 
 
 def loss_without_margin(

@@ -21,7 +21,7 @@ def test_margin_is_the_log_prior():
 def test_multi_label_margin_is_the_log_odds():
     counts = np.array([[95.5, 0.0], [0.5, 0.0]], dtype=np.float32)
     # (0.5 + 0.5) / (95.5 + 0.5) = 1 / 96; a class never labelled has odds 1.
-    np.testing.assert_allclose(margins.class_log_odds(counts, 1.0), [-np.log(96), 0], rtol=1e-6)
+    np.testing.assert_allclose(margins.class_log_odds(counts), [-np.log(96), 0], rtol=1e-6)
 
 
 @hypothesis.settings(max_examples=40, deadline=None)
