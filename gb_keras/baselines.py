@@ -241,6 +241,6 @@ def ghm_c(
         prior_strength=0.0,
         max_weight=None,
         noise_exponent=0.0,
-        norm_floor=0.0,
+        label_smoothing=0.0,
         name="ghm_c",
     )

@@ -12,7 +12,7 @@ def check(
     prior_strength: float,
     max_weight: float | None,
     noise_exponent: float,
-    norm_floor: float,
+    label_smoothing: float,
 ) -> None:
     """Refuse arguments of a `GradientBalancedLoss` that are out of their ranges.
 
@@ -23,7 +23,7 @@ def check(
         prior_strength: A finite number of at least 0.
         max_weight: A finite number of at least 1, or None.
         noise_exponent: A finite number of at least 0.
-        norm_floor: A number in [0, 1).
+        label_smoothing: A number in [0, 1).
 
     Raises:
         ValueError: An argument out of its range, which the message gives.
@@ -45,9 +45,10 @@ def check(
                 f"Expected `{argument}` to be a finite number of at least 0. "
                 f"Received: {argument}={value!r}"
             )
-    if not _is_number(norm_floor) or not 0 <= norm_floor < 1:
+    if not _is_number(label_smoothing) or not 0 <= label_smoothing < 1:
         raise ValueError(
-            f"Expected `norm_floor` in [0, 1): norms end at 1. Received: norm_floor={norm_floor!r}"
+            "Expected `label_smoothing` in [0, 1): it is the share of a label that goes to all "
+            f"classes. Received: label_smoothing={label_smoothing!r}"
         )
     if max_weight is not None and (not _is_number(max_weight) or not 1 <= max_weight < math.inf):
         raise ValueError(

@@ -14,6 +14,7 @@ from gb_keras import (
     density_weights,
     entries,
     given_losses,
+    label_smoothing,
     loss_arguments,
     loss_context,
     margins,
@@ -30,24 +31,25 @@ class GradientBalancedLoss(keras.losses.Loss):
     still worth learning. Both show in the gradient of the loss with respect to the logits, so one
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
-        loss_i = w(b_i) * t_i * s(y_i) * max(0, 1 - f / n_i) * base(y_i, z_i + margin)
+        loss_i = w(b_i) * t_i * s(y_i) * base(y_i - f * (y_i - prior), z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -(k * density_exponent)  scaled to mean 1, capped, scaled again
         k      = 1 where there is a crowd of easy samples, 0 before
         t_i    = max((c_i a_i) ^ noise_exponent, 0.005)
         c_i    = probability that the label is right, given its norm and the noise rate
         a_i    = less than 1 for a label that the model half believes, where some are wrong
         s(c)   = scale with which both w and t have mean 1 over the class
-        f      = norm_floor * max(0, 1 - mean of n in the batch / 0.1)
+        f      = label_smoothing * max(0, 1 - mean of n in the batch / 0.1)
         margin = prior_strength * log(class prior)
 
     with `z` the logits, `n_i` the gradient norm `||dl/dz||_1 / 2` and `b_i` its bin. The noise rate
     is estimated while training, from the norms alone. The weights are constants in the backward
-    pass. In a `GradientBalancedModel` the statistic runs over all training batches and the
-    validation loss is the base loss. In a plain `keras.Model`, or called by itself, the statistic
-    is of the batch at hand only, kept nowhere; that is then also how a plain model's `val_loss` is
-    computed.
+    pass. Labels are smoothed in the gradient alone: norms, and the value of the loss, are of the
+    labels as given. In a `GradientBalancedModel` the statistic runs over all training batches and
+    the validation loss is the base loss. In a plain `keras.Model`, or called by itself, the
+    statistic is of the batch at hand only, kept nowhere; that is then also how a plain model's
+    `val_loss` is computed.
 
-    Where each logit is a sample (multi-label) there is no noise rate and no floor; a class's margin
+    Where each logit is a sample (multi-label) there is no noise rate and no `f`; a class's margin
     is that of the log odds of the `y'`, and
 
         loss_ic = w(b_ic) * t_ic * base(y'_ic, z_ic + margin of c)
@@ -56,9 +58,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         y'_ic   = d * prior of a negative, 1 - d / 4 * (1 - prior) of a positive
         d       = 1 - exp(-noise_exponent / 4)
 
-    Corners, with noise exponent 0 and norm floor 0: density exponent 0 and strength 0 is the base
-    loss; density exponent 1, strength 0, momentum 0 and no cap is GHM-C; density exponent 0 and
-    strength 1 is logit adjustment with counts taken while training.
+    Corners, with noise exponent 0 and label smoothing 0: density exponent 0 and strength 0 is the
+    base loss; density exponent 1, strength 0, momentum 0 and no cap is GHM-C; density exponent 0
+    and strength 1 is logit adjustment with counts taken while training.
 
     Args:
         loss: Name or object of a Keras loss over classes: sparse or categorical cross-entropy,
@@ -75,9 +77,8 @@ class GradientBalancedLoss(keras.losses.Loss):
             wrong, at least 0; 0 trusts all labels. Multi-label losses do not estimate that: above 0
             they take no label at its word, and hard negatives least. The density weights of both
             wait until the model is sure of most (positives) that it predicts right.
-        norm_floor: Gradient norm below which a sample counts as learned and is left alone, in
-            [0, 1), once the model has learned most; 0 goes on for ever. Not used by multi-label
-            losses.
+        label_smoothing: Share of a label that goes to all classes by their prior, in [0, 1), once
+            the model has learned all; 0 smooths none. Not used by multi-label losses.
         name: Name of the loss.
 
     Raises:
@@ -107,7 +108,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         prior_strength: float = 1.0,
         max_weight: float | None = 2.0,
         noise_exponent: float = 2.0,
-        norm_floor: float = 0.05,
+        label_smoothing: float = 0.02,
         name: str = "gradient_balanced_loss",
     ):
         loss_arguments.check(
@@ -117,7 +118,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             prior_strength,
             max_weight,
             noise_exponent,
-            norm_floor,
+            label_smoothing,
         )
         self.base = base_loss.resolve(loss)
         super().__init__(name=name, reduction=self.base.loss.reduction, dtype=self.base.loss.dtype)
@@ -128,7 +129,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         self.prior_strength = float(prior_strength)
         self.max_weight = None if max_weight is None else float(max_weight)
         self.noise_exponent = float(noise_exponent)
-        self.norm_floor = float(norm_floor)
+        self.label_smoothing = float(label_smoothing)
         # Keras's own reduction of losses that are computed already.
         self._given = given_losses.GivenLosses(
             name=name, reduction=self.reduction, dtype=self.dtype
@@ -261,13 +262,14 @@ class GradientBalancedLoss(keras.losses.Loss):
         if active is not None:
             valid &= active
         included = tf.cast(valid, tf.float32)
+        prior = self._prior(margin, num_classes)
         num_clean = trusted = num_trusted = None
         if self.estimates_noise:
             noise_rate = tf.convert_to_tensor(statistic.noise_rate)
-            prior = self._prior(margin, labels, num_classes)
-            clean = trust.clean_probability(norm, prior, noise_rate)
+            of_label = tf.gather(prior, labels)
+            clean = trust.clean_probability(norm, of_label, noise_rate)
             num_clean = tf.reduce_sum(tf.where(valid, clean, 0.0))
-            agreement = trust.agreement_weights(norm, prior, noise_rate, num_classes)
+            agreement = trust.agreement_weights(norm, of_label, noise_rate, num_classes)
             trusted = trust.trust_weights(clean * agreement, self.noise_exponent)
             num_trusted = density.count(rows, tf.where(valid, trusted, 0.0), num_classes)
         bins = density.bin_index(tf.where(valid, norm, 0.0), self.bins)
@@ -290,9 +292,6 @@ class GradientBalancedLoss(keras.losses.Loss):
             )
         if trusted is not None:
             weights *= trusted
-        if self.norm_floor:
-            mean_norm = density.mean_norm(balance.batch_density)
-            weights *= trust.floor_weights(norm, self.norm_floor, mean_norm)
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
         # shows it, as in plain Keras.
         weights = tf.where(valid, weights, 1.0)
@@ -311,6 +310,16 @@ class GradientBalancedLoss(keras.losses.Loss):
             base_losses = margins.loss_without_margin(losses, gradient, margin, labels)
         else:
             base_losses = self.base.of_logits(y_true, logits)
+        if self.label_smoothing:
+            mean_norm = density.mean_norm(balance.batch_density)
+            share = label_smoothing.smoothing(self.label_smoothing, mean_norm)
+            soft = y_true.shape.rank == logits.shape.rank
+            smoothed = label_smoothing.smoothed_gradient(
+                gradient, y_true if soft else rows, prior, share
+            )
+            if active is not None:
+                smoothed = tf.where(active[..., tf.newaxis], smoothed, gradient)
+            gradient = smoothed
         return weights, losses, given_losses.shared(gradient, balance.share), base_losses
 
     def _balanced_entries(
@@ -421,16 +430,13 @@ class GradientBalancedLoss(keras.losses.Loss):
         is_mean = self.reduction in ("sum_over_batch_size", "mean")
         return tf.cast(tf.size(samples), tf.float32) if is_mean else None
 
-    def _prior(
-        self, margin: tf.Tensor | None, labels: tf.Tensor, num_classes: int
-    ) -> tf.Tensor | float:
-        """Probability that the margin alone gives each label."""
+    def _prior(self, margin: tf.Tensor | None, num_classes: int) -> tf.Tensor:
+        """Probability that the margin alone gives each class."""
         if margin is None:
-            return 1.0 / num_classes
+            return tf.fill([num_classes], 1.0 / num_classes)
         margin = tf.cast(margin, tf.float32)
         # A full margin is a log probability already.
-        prior = tf.exp(margin) if self.prior_strength == 1 else tf.nn.softmax(margin)
-        return tf.gather(prior, labels)
+        return tf.exp(margin) if self.prior_strength == 1 else tf.nn.softmax(margin)
 
     def _active(
         self, y_true: tf.Tensor, sample_weight: tf.Tensor | None, mask: tf.Tensor | None
@@ -458,7 +464,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             "prior_strength": self.prior_strength,
             "max_weight": self.max_weight,
             "noise_exponent": self.noise_exponent,
-            "norm_floor": self.norm_floor,
+            "label_smoothing": self.label_smoothing,
             "name": self.name,
         }
 

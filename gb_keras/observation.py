@@ -244,7 +244,7 @@ def _observed_output(name: str, loss: Any) -> ObservedOutput | None:
         given = loss.fn if type(loss) is LossFunctionWrapper else loss
         try:
             loss = GradientBalancedLoss(
-                given, density_exponent=0, prior_strength=0, noise_exponent=0, norm_floor=0
+                given, density_exponent=0, prior_strength=0, noise_exponent=0, label_smoothing=0
             )
         except (ValueError, TypeError):
             return None

@@ -1,4 +1,4 @@
-"""How far labels are trusted, and when a sample is learned: pure functions of gradient norms.
+"""How far labels are trusted: pure functions of gradient norms.
 
 Symbols are those of `gb_keras.density`; `docs/method.md` has the reasons.
 """
@@ -19,8 +19,6 @@ AGREEMENT_AT_CHANCE = 0.45
 LEAST_TRUST = 0.005
 # Share of the push of negatives that trust keeps at least, before it is made up for.
 LEAST_KEPT = 0.1
-# Mean gradient norm above which the model has not learned enough to leave any sample alone.
-UNLEARNED_NORM = 0.1
 # Below this a probability counts as 0, where one is divided by.
 _TINY = 1e-7
 
@@ -173,31 +171,6 @@ def negative_trust(density: tf.Tensor, exponent: float) -> tf.Tensor:
     pushes = density * norm
     kept = tf.math.divide_no_nan(tf.tensordot(pushes, trust, 1), tf.reduce_sum(pushes))
     return trust / tf.maximum(tf.where(kept > 0, kept, 1.0), LEAST_KEPT)
-
-
-def floor_weights(norm: tf.Tensor, floor: float, mean_norm: tf.Tensor | float) -> tf.Tensor:
-    """Weight that leaves learned samples alone: `max(0, 1 - h / n)`.
-
-    A sample with a norm below the height `h` counts as learned, so the model is not driven to be
-    ever surer of it. The height rises from 0 to `floor` as the mean norm falls from 0.1 to 0: while
-    there is much to learn, or labels are wrong, those that are right must go on to lead.
-
-    Args:
-        norm: Gradient norms `n`, float32, any shape.
-        floor: Height of the floor where all is learned, in [0, 1).
-        mean_norm: Mean gradient norm of the batch, in [0, 1].
-
-    Returns:
-        Weights in float32, in [0, 1], the shape of `norm`.
-
-    Example:
-        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, mean_norm=0.0).numpy()
-        array([0. , 0. , 0.9], dtype=float32)
-        >>> floor_weights(tf.constant([0.01, 0.05, 0.5]), 0.05, mean_norm=0.2).numpy()
-        array([1., 1., 1.], dtype=float32)
-    """
-    height = tf.nn.relu(floor - (floor / UNLEARNED_NORM) * mean_norm)
-    return tf.nn.relu(1.0 - tf.math.divide_no_nan(height, norm))
 
 
 def updated_noise_rate(

@@ -21,7 +21,7 @@ class Balance:
     prior_strength: float = 1.0
     max_weight: float | None = 2.0
     noise_exponent: float = 2.0
-    norm_floor: float = 0.05
+    label_smoothing: float = 0.02
     noise_rate: float = 0.05
 
     def __post_init__(self):
@@ -62,7 +62,6 @@ class Balance:
             if not self.noise_exponent:
                 mean_trust = 1.0
             weights[labels == label] /= (mean_density * mean_trust) ** self.prior_strength
-        weights = weights * self._floor(norm, batch)
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
             balanced[label, index] += weight
@@ -72,7 +71,12 @@ class Balance:
             self.watched = momentum * self.watched + (1 - momentum) * np.stack([batch, balanced])
         loss = -np.log(q[np.arange(num_samples), labels])
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
-        return (weights * loss).mean(), weights[:, None] * gradient / num_samples, base.mean()
+        # In the gradient labels are smoothed, as far as the batch is learned.
+        learned = max(0.0, 1 - self._mean_norm(batch) / 0.1)
+        margin_alone = prior**self.prior_strength / (prior**self.prior_strength).sum()
+        smooth = self.label_smoothing * learned * (margin_alone - one_hot)
+        gradient = weights[:, None] * (q - (one_hot + smooth)) / num_samples
+        return (weights * loss).mean(), gradient, base.mean()
 
     def _density_weights(self, bins):
         """Weight of each bin that ever had a sample, of mean 1 over those of the batch."""
@@ -108,11 +112,6 @@ class Balance:
             doubts.append(1 - clean)
         self.noise_rate = np.clip(e + 0.02 * (np.mean(doubts) - e), 1e-4, 0.5)
         return np.array(trust)
-
-    def _floor(self, norm, batch):
-        """Factor that leaves alone what is learned."""
-        height = self.norm_floor * max(0.0, 1 - self._mean_norm(batch) / 0.1)
-        return np.maximum(0.0, 1 - height / norm)
 
     def _mean_norm(self, histogram):
         """Mean norm, each sample at the lower edge of its bin."""

@@ -22,6 +22,7 @@ FLOORS = (
         "density",
         "density_weights",
         "given_losses",
+        "label_smoothing",
         "loss_arguments",
         "margins",
         "class_balance",

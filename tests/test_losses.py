@@ -17,7 +17,7 @@ from tests.gradients import differentiated
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(0, 2, (40, 5)).astype(np.float32)
 LABELS = np.minimum(RNG.geometric(0.5, 40) - 1, 4)
-NEUTRAL = {"density_exponent": 0, "prior_strength": 0, "noise_exponent": 0, "norm_floor": 0}
+NEUTRAL = {"density_exponent": 0, "prior_strength": 0, "noise_exponent": 0, "label_smoothing": 0}
 FROM_LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -36,7 +36,7 @@ def test_full_inversion_without_memory_is_ghm_c(bins):
         prior_strength=0,
         max_weight=None,
         noise_exponent=0,
-        norm_floor=0,
+        label_smoothing=0,
     )
     expected = reference.ghm_c_loss(LOGITS.astype(np.float64), LABELS, bins)
     assert float(loss(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
@@ -50,7 +50,7 @@ def test_full_inversion_without_memory_is_ghm_c(bins):
         {"prior_strength": 0.3, "max_weight": 1.2},
         {"density_exponent": 0.0},
         {"noise_exponent": 0.0},
-        {"norm_floor": 0.0, "prior_strength": 0.0},
+        {"label_smoothing": 0.0, "prior_strength": 0.0},
     ],
     ids=str,
 )
@@ -303,7 +303,7 @@ def test_config_round_trip(base):
         density_exponent=np.float32(0.25),
         max_weight=None,
         noise_exponent=np.float64(1.5),
-        norm_floor=np.float32(0.125),
+        label_smoothing=np.float32(0.125),
     )
     config = json.loads(json.dumps(keras.losses.serialize(loss)))
     again = keras.losses.deserialize(config)
@@ -331,8 +331,8 @@ def test_config_round_trip(base):
         ({"prior_strength": float("inf")}, "prior_strength=inf"),
         ({"max_weight": 0.5}, "max_weight=0.5"),
         ({"noise_exponent": -1}, "noise_exponent=-1"),
-        ({"norm_floor": 1.0}, "norm_floor=1.0"),
-        ({"norm_floor": "0"}, "norm_floor='0'"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"label_smoothing": "0"}, "label_smoothing='0'"),
         ({"loss": "mse"}, "without logits"),
         ({"loss": keras.losses.Huber()}, "without logits"),
         ({"loss": keras.losses.CategoricalCrossentropy(axis=1)}, "axis=1"),

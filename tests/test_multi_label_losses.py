@@ -113,7 +113,7 @@ def test_what_is_unknown_has_no_part_in_the_loss(name):
 def test_a_loss_for_each_logit_can_be_balanced(loss):
     """With everything off, the balanced loss is the loss itself, value and gradient."""
     plain = GradientBalancedLoss(
-        loss, density_exponent=0.0, prior_strength=0.0, noise_exponent=0.0, norm_floor=0.0
+        loss, density_exponent=0.0, prior_strength=0.0, noise_exponent=0.0, label_smoothing=0.0
     )
     labels = tf.constant([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     logits = tf.constant([[0.5, -1.0, 2.0], [1.0, 0.1, -0.3]])

@@ -63,7 +63,7 @@ def functional(cls):
 def neutral():
     base = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return gb_keras.GradientBalancedLoss(
-        base, density_exponent=0, prior_strength=0, noise_exponent=0, norm_floor=0
+        base, density_exponent=0, prior_strength=0, noise_exponent=0, label_smoothing=0
     )
 
 
@@ -165,7 +165,7 @@ def test_in_the_long_run_one_batch_in_sixteen_is_watched(mode):
         )
         model = gb_keras.GradientBalancedModel(inputs, identity(inputs))
         loss = gb_keras.GradientBalancedLoss(
-            plain(), bins=8, momentum=0.5, prior_strength=0, noise_exponent=0, norm_floor=0
+            plain(), bins=8, momentum=0.5, prior_strength=0, noise_exponent=0, label_smoothing=0
         )
         model.compile(keras.optimizers.SGD(0.0), loss, **MODES[mode])
     logits = RNG.normal(0, 2, (160, 4)).astype(np.float32)

@@ -79,6 +79,6 @@ def test_symmetric_cross_entropy_knows_the_authors_program_by_its_product():
 def test_gradient_balance_can_balance_them(name):
     base = LOSSES[name]()
     neutral = GradientBalancedLoss(
-        base, density_exponent=0, prior_strength=0, noise_exponent=0, norm_floor=0
+        base, density_exponent=0, prior_strength=0, noise_exponent=0, label_smoothing=0
     )
     np.testing.assert_allclose(neutral(LABELS, LOGITS), base(LABELS, LOGITS), rtol=1e-5)

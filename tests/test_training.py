@@ -18,7 +18,7 @@ NEUTRAL = {
     "density_exponent": 0.0,
     "prior_strength": 0.0,
     "noise_exponent": 0.0,
-    "norm_floor": 0.0,
+    "label_smoothing": 0.0,
 }
 NUM_SAMPLES, BATCH_SIZE = 48, 8
 RNG = np.random.default_rng(7)
@@ -265,8 +265,8 @@ def test_every_mode_gives_the_same_balance(problem, mode):
         {"momentum": 0.0, "prior_strength": 0.5, "max_weight": 1.3},
         {"density_exponent": 0.0},
         {"noise_exponent": 0.0},
-        {"noise_exponent": 1.0, "norm_floor": 0.0},
-        {"norm_floor": 0.3},
+        {"noise_exponent": 1.0, "label_smoothing": 0.0},
+        {"label_smoothing": 0.3},
     ],
     ids=str,
 )
@@ -277,7 +277,7 @@ def test_training_equals_numpy(options, noise_rate, learned):
     model = gb_keras.GradientBalancedModel(inputs, dense(use_bias=False)(inputs))
     features = FEATURES
     if learned:
-        # Where most samples are learned, there is a floor.
+        # Where most samples are learned, labels are smoothed.
         features = 0.5 * FEATURES + np.eye(4, 6, dtype=np.float32)[LABELS]
         model.set_weights([7.0 * np.eye(6, 4, dtype=np.float32)])
     kernel = model.get_weights()[0].astype(np.float64)

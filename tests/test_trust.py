@@ -1,6 +1,5 @@
 """Trust in labels: what holds for every norm, prior and noise rate."""
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -46,16 +45,3 @@ def test_the_fewer_labels_are_wrong_the_less_agreement_is_asked_for(
     )
     assert by_half == pytest.approx(in_full**0.5, rel=1e-4)
     assert not_at_all == 1.0
-
-
-@pytest.mark.parametrize("mean_norm", [0.1, 0.5, 1.0])
-def test_no_floor_while_there_is_much_to_learn(mean_norm):
-    norms = tf.constant(np.linspace(0, 1, 11, dtype=np.float32)[1:])
-    np.testing.assert_array_equal(trust.floor_weights(norms, 0.05, mean_norm), 1.0)
-
-
-@given(shares, st.floats(0.0, 0.9), shares)
-def test_the_floor_takes_its_height_from_every_norm(norm, floor, mean_norm):
-    [weight] = trust.floor_weights(tf.constant([norm]), floor, mean_norm).numpy()
-    height = max(0.0, floor * (1 - mean_norm / trust.UNLEARNED_NORM))
-    assert weight * norm == pytest.approx(max(0.0, norm - height), abs=1e-6)

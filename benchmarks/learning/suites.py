@@ -16,7 +16,7 @@ ABLATIONS: dict[str, tuple[tuple[str, float], ...]] = {
     "no density weights": (("density_exponent", 0.0),),
     "no class margin": (("prior_strength", 0.0),),
     "no noise rate": (("noise_exponent", 0.0),),
-    "no norm floor": (("norm_floor", 0.0),),
+    "no label smoothing": (("label_smoothing", 0.0),),
 }
 # What is tried for each method beside its default, three settings each: its own parameter, and
 # the learning rate where it has none.
@@ -38,7 +38,7 @@ TUNED: dict[str, tuple[tuple[tuple[str, float], ...], ...]] = {
     "equalization_v2": ((("gamma", 4.0),), (("alpha", 2.0),), (("alpha", 8.0),)),
     "seesaw": ((("p", 0.4),), (("p", 1.2),), (("q", 1.0),)),
     "ghm_c": ((("momentum", 0.0),), (("momentum", 0.99),), (("max_weight", 10.0),)),
-    OURS: ((("noise_exponent", 0.0),), (("max_weight", 4.0),), (("norm_floor", 0.2),)),
+    OURS: ((("noise_exponent", 0.0),), (("max_weight", 4.0),), (("label_smoothing", 0.1),)),
 }
 _QUICK_REGIMES = ("digits", "digits-lt30", "digits-noise30")
 _QUICK_METHODS = (BASELINE, "label_smoothing", "logit_adjustment", OURS)

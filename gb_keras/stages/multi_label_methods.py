@@ -101,7 +101,7 @@ def _logit_adjustment(entry_counts: np.ndarray, prior_strength: float = 1.0) -> 
         density_exponent=0.0,
         prior_strength=prior_strength,
         noise_exponent=0.0,
-        norm_floor=0.0,
+        label_smoothing=0.0,
         name="logit_adjustment",
     )
     return Method(loss, balanced=True)

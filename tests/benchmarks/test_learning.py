@@ -144,7 +144,7 @@ def test_a_tuned_peer_is_its_best_setting_in_validation():
     peer = [record("focal", 0, 0.6, [0.5, 0.9]), record("focal", 0, 0.8, [0.9, 0.7])]
     peer[1]["label"] = "focal(gamma=1.0)"
     ours = [record("gradient_balanced", 0, 0.7, [0.6]), record("gradient_balanced", 0, 0.75, [0.7])]
-    ours[1]["label"] = "gradient_balanced(norm_floor=0.2)"
+    ours[1]["label"] = "gradient_balanced(label_smoothing=0.2)"
     found = tables.tuned_results([*peer, *ours])
     column = ("digits-lt30", "mlp")
     assert {

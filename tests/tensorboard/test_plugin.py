@@ -63,7 +63,7 @@ def test_series(board):
     assert series["skipped"] == [0, 0, 0, 0]
     weights = np.array(series["weights"][-1], float)
     density = np.array(series["density"][-1])
-    # By density weights have mean 1; trust and floor only take away.
+    # By density weights have mean 1; trust only takes away.
     assert 0.3 < np.nansum(weights * density) / density.sum() < 0.99
     # Where no sample is there is no weight.
     assert np.isnan(weights).any() == (density == 0).any()

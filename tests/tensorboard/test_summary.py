@@ -200,7 +200,7 @@ def test_in_a_resumed_training_weights_are_those_since_then():
     ("options", "estimated"),
     [
         ({}, True),
-        ({"norm_floor": 0}, True),
+        ({"label_smoothing": 0}, True),
         ({"noise_exponent": 0}, False),
     ],
     ids=str,
