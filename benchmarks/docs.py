@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.learning import records, suites
 from benchmarks.learning.report import goal_table, markdown
-from benchmarks.learning.tables import results
+from benchmarks.learning.tables import results, tuned_results
 from benchmarks.overhead import tables as costs
 from gb_keras.stages.files import read_json, write_text
 
@@ -53,6 +53,7 @@ def tables() -> dict[str, str]:
     }
     for suite in SUITES:
         made[f"suite {suite}"] = markdown(results(suites.select(suite, trials)))
+    made["suite tuned"] = markdown(tuned_results(suites.select("tuned", trials)))
     return made
 
 

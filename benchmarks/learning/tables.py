@@ -105,15 +105,9 @@ def results(records: Iterable[Mapping[str, Any]]) -> Results:
         records: What `records.read` returned.
     """
     cells: dict[tuple[tuple[str, str], str], dict[int, dict[str, Any]]] = {}
-    for record in records:
+    for record in _of_common_seeds(list(records)):
         key = ((record["regime"], record["network"]), record["label"])
         cells.setdefault(key, {})[record["seed"]] = dict(record)
-    for column in {column for column, _ in cells}:
-        of_column = [cell for (each, _), cell in cells.items() if each == column]
-        common = set.intersection(*map(set, of_column))
-        for cell in of_column if common else ():
-            for seed in set(cell) - common:
-                del cell[seed]
     order = list(REGIMES)
     columns = sorted({column for column, _ in cells}, key=lambda c: (c[1], order.index(c[0])))
     labels = list(dict.fromkeys(label for _, label in cells))
@@ -125,11 +119,13 @@ def tuned_results(records: Iterable[Mapping[str, Any]]) -> Results:
     """Of each method in each column the setting that is best in validation, under its own name.
 
     The best has the highest balanced accuracy after the last epoch in the mean over seeds. Test
-    splits have no say. Our method is there twice: as it comes, and tuned.
+    splits have no say. Our method is there twice: as it comes, and tuned. A seed that some setting
+    lacks is left out of all.
 
     Args:
         records: What `records.read` returned, each method with several settings.
     """
+    records = _of_common_seeds(list(records))
     settings: dict[tuple[str, str, str], dict[str, list[Mapping[str, Any]]]] = {}
     chosen = []
     for record in records:
@@ -147,6 +143,21 @@ def tuned_results(records: Iterable[Mapping[str, Any]]) -> Results:
         label = TUNED_OURS if method == OURS else method
         chosen += [{**record, "label": label} for record in best]
     return results(chosen)
+
+
+def _of_common_seeds(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records of seeds that each setting of a regime and network has; all where none has."""
+    seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
+    for record in records:
+        by_label = seeds.setdefault((record["regime"], record["network"]), {})
+        by_label.setdefault(record["label"], set()).add(record["seed"])
+    common = {column: set.intersection(*found.values()) for column, found in seeds.items()}
+
+    def is_common(record: Mapping[str, Any]) -> bool:
+        of_column = common[record["regime"], record["network"]]
+        return record["seed"] in of_column or not of_column
+
+    return [record for record in records if is_common(record)]
 
 
 def epochs_to_baseline_best(

@@ -153,6 +153,16 @@ def test_a_tuned_peer_is_its_best_setting_in_validation():
     assert tables.best_single_peer(found, found.columns) == "focal"
 
 
+def test_a_setting_is_chosen_by_the_seeds_that_all_settings_have():
+    """One more seed, on which a setting does well, would choose that."""
+    settings = [("focal", 0, 0.5), ("focal(gamma=1.0)", 0, 0.6), ("focal", 1, 0.9)]
+    peer = [
+        record("focal", seed, value, [value]) | {"label": label} for label, seed, value in settings
+    ]
+    found = tables.tuned_results([*peer, record("gradient_balanced", 0, 0.7, [0.7])])
+    assert found.values(("digits-lt30", "mlp"), "focal", "balanced_accuracy") == {0: 0.6}
+
+
 def test_methods_are_compared_by_the_seeds_that_all_of_them_have():
     unequal = [*MADE_UP, record("focal", 2, 0.1, [0.1])]
     assert tables.results(unequal) == tables.results(MADE_UP)
