@@ -20,6 +20,7 @@ References:
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -236,6 +237,5 @@ def mean_norm(density: tf.Tensor) -> tf.Tensor:
         >>> float(mean_norm(tf.constant([9.0, 0.0, 0.0, 1.0])))
         0.075
     """
-    bins = density.shape[0]
-    edges = tf.range(bins, dtype=density.dtype) / bins
-    return tf.math.divide_no_nan(tf.tensordot(density, edges, 1), tf.reduce_sum(density))
+    edges = np.arange(density.shape[0], dtype=np.float32) / density.shape[0]
+    return tf.math.divide_no_nan(tf.reduce_sum(density * edges), tf.reduce_sum(density))
