@@ -28,6 +28,8 @@ _PROBABILITIES_ONLY = (
     keras.losses.CategoricalGeneralizedCrossEntropy,
     keras.losses.KLDivergence,
 )
+# How far above 1 a probability may be, or below 0.
+_ROUNDING = 1e-3
 _INTEGER_LABELS = (
     keras.losses.CategoricalGeneralizedCrossEntropy,
     keras.losses.SparseCategoricalCrossentropy,
@@ -119,15 +121,17 @@ class BaseLoss:
         if behind_activation is not None:
             return behind_activation
         probabilities = tf.convert_to_tensor(y_pred)
-        # Values can be looked at for free only while running eagerly.
-        if tf.executing_eagerly() and bool(
-            tf.reduce_any((probabilities < 0) | (probabilities > 1))
-        ):
+        low, high = tf.reduce_min(probabilities), tf.reduce_max(probabilities)
+        expected = "Expected probabilities in [0, 1], since the loss says from_logits=False."
+        remedy = "Say from_logits=True, or end the model with a softmax (sigmoid for multi-label)."
+        # What is not a number is told of elsewhere, and rounding is no reason.
+        outside = (low < -_ROUNDING) | (high > 1 + _ROUNDING)
+        if not tf.executing_eagerly():
+            # XLA leaves this out.
+            tf.debugging.Assert(~outside, [f"{expected} Received values from", low, high, remedy])
+        elif bool(outside):
             raise ValueError(
-                "Expected probabilities in [0, 1], since the loss says from_logits=False. Received "
-                f"values from {float(tf.reduce_min(probabilities)):.4g} to "
-                f"{float(tf.reduce_max(probabilities)):.4g}. Say from_logits=True, or end the "
-                "model with a softmax (sigmoid for multi-label)."
+                f"{expected} Received values from {float(low):.4g} to {float(high):.4g}. {remedy}"
             )
         epsilon = keras.config.epsilon()
         clipped = tf.clip_by_value(tf.cast(probabilities, self.loss.dtype), epsilon, 1.0 - epsilon)

@@ -18,10 +18,10 @@ def class_scales(
     the samples of a class that is not learned yet are neither easy nor trusted. With `w` the
     density weight of a bin, and `t` the trust of a sample,
 
-        scale_c = (mean of w over the class * max(mean of t over the class, 0.1)) ^ -strength
+        scale_c = (mean of w over c * max(mean of t over c, 0.1)) ^ -min(strength, 1)
 
     so that with a full margin the density weights of a class have mean 1, as has its trust, and
-    without one nothing changes.
+    without one nothing changes. A margin of more than the log prior asks for no more than that.
 
     Args:
         histogram: `H`, or rows of it, `(..., bins)`.
@@ -47,4 +47,4 @@ def class_scales(
     means = tf.math.divide_no_nan(weights, samples)
     if trusted is not None:
         means *= tf.maximum(tf.math.divide_no_nan(trusted, samples), LEAST_MEAN_TRUST)
-    return tf.pow(tf.where(means > 0, means, 1.0), -strength)
+    return tf.pow(tf.where(means > 0, means, 1.0), -min(strength, 1.0))

@@ -80,8 +80,6 @@ def prepare(
         float,
         typer.Option(
             help="Share of training labels changed to another class, in [0, 1).",
-            min=0.0,
-            max=1.0,
             rich_help_panel=options.DATA,
         ),
     ] = 0.0,
@@ -89,18 +87,15 @@ def prepare(
         float,
         typer.Option(
             help="Share of the source's training images for validation, where it has no such "
-            "split.",
-            min=0.0,
-            max=1.0,
+            "split, in (0, 1).",
             rich_help_panel=options.DATA,
         ),
     ] = 0.1,
     test_fraction: Annotated[
         float,
         typer.Option(
-            help="Share of the source's training images for testing, where it has no such split.",
-            min=0.0,
-            max=1.0,
+            help="Share of the source's training images for testing, where it has no such split, "
+            "in (0, 1).",
             rich_help_panel=options.DATA,
         ),
     ] = 0.2,

@@ -47,6 +47,12 @@ def readable_errors(
             message = str(error)
         elif isinstance(error, ModuleNotFoundError):
             message = f"{error}. Install what is missing: pip install 'gb-keras[{extra}]'"
+        elif type(error).__name__ == "DataLossError":
+            # By its name, since TensorFlow is not loaded where nothing needs it.
+            message = (
+                "Expected whole record files in the data set. Received a damaged one: "
+                f"{str(error).splitlines()[-1]}. Prepare the data set anew, in another folder."
+            )
         else:
             message = f"{type(error).__name__}: {error} (gb-keras --debug ... shows where)"
         typer.secho(f"Error: {message}", fg="red", err=True)

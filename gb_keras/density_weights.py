@@ -94,8 +94,8 @@ def sign_weights(weights: tf.Tensor, batch_density: tf.Tensor, prior_strength: f
 
     Easy negatives are by far the most entries of multi-label data, so weights by density press for
     positives, and so does the margin. Together that is too much. Each sign's weights are divided by
-    their mean over the batch to the power of `prior_strength`: with a full margin both have mean 1,
-    and density weighs within a sign; without one nothing changes.
+    their mean over the batch to the power of `prior_strength`, 1 at most: with a full margin both
+    have mean 1, and density weighs within a sign; without one nothing changes.
 
     Args:
         weights: Weight of a sample by its bin, of mean 1 over the batch, `(bins,)`.
@@ -119,4 +119,4 @@ def sign_weights(weights: tf.Tensor, batch_density: tf.Tensor, prior_strength: f
     )
     # A sign without samples, or without weights, has nothing to be scaled.
     means = tf.where(means > 0, means, 1.0)
-    return weights / tf.pow(means, prior_strength)[:, tf.newaxis]
+    return weights / tf.pow(means, min(prior_strength, 1.0))[:, tf.newaxis]

@@ -306,7 +306,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         if not self.prior_strength:
             base_losses = losses
-        elif self.base.one_label:
+        elif self.base.one_label and self.prior_strength <= 1:
             base_losses = margins.loss_without_margin(losses, gradient, margin, labels)
         else:
             base_losses = self.base.of_logits(y_true, logits)

@@ -197,6 +197,15 @@ class GradientBalancedModel(GradientBalancedMixin, keras.Model):
         (3, 10)
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> "GradientBalancedModel":
+        """Refuse a whole model, of which people expect what `from_model` does."""
+        if args and isinstance(args[0], keras.Model):
+            raise TypeError(
+                "Expected the inputs and outputs of a functional model. Received a whole model, "
+                f"{args[0].name!r}. Write GradientBalancedModel.from_model(model)."
+            )
+        return super().__new__(cls, *args, **kwargs)
+
     @staticmethod
     def from_model(model: keras.Model) -> keras.Model:
         """A balanced model with the layers and weights of another one, shared, not copied.

@@ -61,7 +61,7 @@ class Balance:
             mean_trust = max(self.trusted[label] / of_class.sum(), 0.1)
             if not self.noise_exponent:
                 mean_trust = 1.0
-            weights[labels == label] /= (mean_density * mean_trust) ** self.prior_strength
+            weights[labels == label] /= (mean_density * mean_trust) ** min(self.prior_strength, 1)
         balanced = np.zeros_like(self.histogram)
         for label, index, weight in zip(labels, bins, weights, strict=True):
             balanced[label, index] += weight

@@ -100,3 +100,10 @@ def test_a_taken_over_class_keeps_its_trust():
     new = gb_keras.GradientDensity(bins=5, momentum=0.99)
     new.take_over(old, [1, None, 0])
     np.testing.assert_array_equal(new.trusted.numpy(), old.trusted.numpy()[[1, 0, 0]] * [1, 0, 1])
+
+
+@pytest.mark.parametrize("strength", [1.5, 20.0])
+def test_a_margin_above_the_full_one_asks_for_no_louder_classes(strength):
+    histogram, of_bin = np.float32([[8, 0], [0, 2]]), np.float32([0.5, 2])
+    full = scales(histogram, of_bin, [0.08, 1.0], 1.0)
+    np.testing.assert_array_equal(scales(histogram, of_bin, [0.08, 1.0], strength), full)

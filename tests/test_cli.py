@@ -2,6 +2,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -215,6 +216,17 @@ def test_a_run_that_diverges_is_no_mistake_of_usage(data, tmp_path):
     )  # fmt: skip
     assert result.exit_code == 1
     assert "Error: Expected finite losses" in result.stderr
+
+
+def test_a_damaged_record_file_is_said(data, tmp_path):
+    damaged = tmp_path / "data"
+    shutil.copytree(data, damaged)
+    for file in damaged.glob("*-train.tfrecord*"):
+        file.write_bytes(file.read_bytes()[:5000])
+    result = invoke("train", "--data", damaged, "--output", tmp_path / "run", "--epochs", 1)
+    assert result.exit_code == 1
+    assert "Expected whole record files" in result.stderr
+    assert "Prepare the data set anew" in result.stderr
 
 
 def test_interruption_tells_how_to_go_on(data, tmp_path, monkeypatch):

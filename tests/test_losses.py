@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import gb_keras
+from gb_keras import loss_context
 from tests import reference
 from tests.gradients import differentiated
 
@@ -62,6 +63,20 @@ def test_one_batch_equals_numpy(options):
     )
     assert value == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-7)
+
+
+@pytest.mark.parametrize("noise_exponent", [0.0, 2.0])
+def test_a_margin_of_many_times_the_prior_is_finite(noise_exponent):
+    base = loss_context.CurrentBatch(multi_label=False)
+    loss = gb_keras.GradientBalancedLoss(
+        FROM_LOGITS, prior_strength=20.0, noise_exponent=noise_exponent
+    )
+    value, gradient = value_and_gradient(loss, LABELS, LOGITS)
+    assert 0 < value < 1e3
+    assert np.isfinite(gradient).all()
+    _, base_losses = loss._balanced_losses(tf.constant(LABELS), tf.constant(LOGITS), None, base)
+    plain = -np.log(reference.softmax(LOGITS.astype(np.float64))[np.arange(len(LABELS)), LABELS])
+    np.testing.assert_allclose(base_losses, plain, rtol=1e-5)
 
 
 def test_prior_alone_is_logit_adjustment_with_the_batch_counts():

@@ -762,3 +762,19 @@ def test_a_loss_that_takes_its_mean_by_itself_is_refused():
     loss = gb_keras.GradientBalancedLoss(Mean())
     with pytest.raises(ValueError, match="one loss for each sample"):
         loss(LABELS, FEATURES[:, :4])
+
+
+def test_a_whole_model_where_its_ends_belong_is_pointed_to_from_model():
+    whole = keras.Sequential([keras.Input((6,)), dense()])
+    with pytest.raises(TypeError, match=r"GradientBalancedModel\.from_model\(model\)"):
+        gb_keras.GradientBalancedModel(whole)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_logits_of_an_unbuilt_model_are_not_taken_for_probabilities(run_eagerly):
+    """Its outputs are not known before it trains."""
+    model = gb_keras.GradientBalancedModel.from_model(keras.Sequential([dense()]))
+    model.compile("sgd", gb_keras.GradientBalancedLoss(), run_eagerly=run_eagerly)
+    expected = ValueError if run_eagerly else tf.errors.InvalidArgumentError
+    with pytest.raises(expected, match=r"Expected probabilities in \[0, 1\]"):
+        model.fit(20 * FEATURES, LABELS, verbose=0)

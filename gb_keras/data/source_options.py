@@ -42,7 +42,7 @@ def parse(argument: str, known: Collection[str]) -> tuple[Location, dict[str, st
 
 
 def join(path: Location | str, options: Mapping[str, str], safe: str = "") -> str:
-    """The argument with these options; those without a value are left out.
+    """The argument with these options.
 
     Args:
         path: The path.
@@ -51,7 +51,7 @@ def join(path: Location | str, options: Mapping[str, str], safe: str = "") -> st
 
     Example:
         >>> join("/table.csv", {"label": "species", "split": ""})
-        '/table.csv?label=species'
+        '/table.csv?label=species&split='
     """
-    query = urlencode({name: value for name, value in options.items() if value}, safe=safe)
+    query = urlencode(options, safe=safe)
     return f"{path}?{query}" if query else str(path)

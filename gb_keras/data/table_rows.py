@@ -51,7 +51,7 @@ def read_rows(
         path: The table.
         root: Folder that relative paths of images start from, absolute or a URL.
         options: Columns by `path`, `label`, `labels` (several, or `*` for all that have no other
-            use), `split` and `group`.
+            use), `split` and `group`; empty for these two: there is none, whatever is called so.
         split: That of all rows, where no column says.
 
     Raises:
@@ -62,8 +62,10 @@ def read_rows(
     table = _read(path)
     columns = {"path": _column(table, path, "path", options, _PATH_NAMES)}
     for name in ("split", "group"):
-        if name in options:
-            columns[name] = _column(table, path, name, options, ())
+        # A column of this name may be what labels are in.
+        taken = {options.get("label"), *options.get("labels", "").split(",")}
+        if options.get(name, name in table.columns and name not in taken):
+            columns[name] = _column(table, path, name, options, (name,))
     names: tuple[str, ...] = ()
     if {"label", "labels"} <= options.keys():
         raise ValueError("Expected either label=COLUMN or labels=COLUMN,COLUMN,... Received: both.")
@@ -76,7 +78,7 @@ def read_rows(
     if strange := sorted(set(splits) - set(SPLITS)):
         raise ValueError(
             f"Expected the column {columns['split']!r} to hold {', '.join(SPLITS)}. Received: "
-            f"{strange} in {str(path)!r}."
+            f"{strange} in {str(path)!r}. Say split=COLUMN for another one, or split= for none."
         )
     labels = _label_sets(table, path, names) if names else values["label"]
     rows = [

@@ -123,7 +123,7 @@ def full_name(kind: str, argument: str) -> str:
         'csv:/table.csv?label=species&root=/pictures'
     """
     path, options = _parse(kind, argument)
-    ordered = {name: options.get(name, "") for name in OPTIONS[kind]}
+    ordered = {name: options[name] for name in OPTIONS[kind] if name in options}
     return f"{kind}:{source_options.join(path, ordered, safe='/,*')}"
 
 

@@ -1,7 +1,6 @@
 """The Optuna study of a search: opened or gone on with, its trials asked for and told of."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,8 @@ from optuna.trial import TrialState
 from gb_keras.names import require_name
 from gb_keras.stages import balance_options, train_config
 from gb_keras.stages.files import read_json, require_empty, write_json
+from gb_keras.stages.folder_lock import alone
 from gb_keras.stages.search_space import Search
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks.
-    fcntl = None  # type: ignore[assignment]
 
 PRUNERS = ("median", "none")
 SETTINGS = "search.json"
@@ -73,7 +68,7 @@ def open_study(
     if not goes_on:
         require_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder, "search"):
         if goes_on:
             train_config.require_same("search", folder, read_json(folder / SETTINGS), settings)
         database = optuna.storages.RDBStorage(
@@ -153,23 +148,3 @@ def run_dir(folder: Path, number: int) -> Path:
         number: Number of the trial.
     """
     return folder / "trials" / f"{number:04d}"
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep others from a folder; the kernel lets them in again when this process ends."""
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"Expected a folder that no other search works in. Received: {str(folder)!r}, in "
-                "which one does. Wait for its end, or name another folder."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)

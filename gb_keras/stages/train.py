@@ -32,6 +32,7 @@ from gb_keras.stages import (
 )
 from gb_keras.stages.checkpoints import EpochCheckpoint
 from gb_keras.stages.files import full_disk_explained, read_json, write_json
+from gb_keras.stages.folder_lock import alone
 from gb_keras.stages.history import History, best_epoch, last_epoch
 from gb_keras.stages.logs import PromptTensorBoard
 from gb_keras.stages.precision import dtype_policy
@@ -142,6 +143,7 @@ def train(
             file of weights where they were said to be.
         ConnectionError: Weights could not be downloaded.
         OSError: The disk is full. What was saved before is whole.
+        BlockingIOError: Another training works in `output_dir`.
         FileExistsError: `output_dir` holds a run already (without `resume`), or something else.
         FloatingPointError: The loss has become infinite or not a number.
     """
@@ -232,7 +234,7 @@ def train(
             ],
         )
 
-    with full_disk_explained(run_dir, _MAKE_ROOM):
+    with _alone(run_dir, distributed.is_chief), full_disk_explained(run_dir, _MAKE_ROOM):
         # The optimizer of a phase knows what learns in it, so each has its own.
         started = False
         for frozen, end_epoch in ((True, freeze_epochs), (False, epochs)):
@@ -368,6 +370,11 @@ def _summary(run_dir: Path, history: History, first_epoch: int, seconds: float) 
         "best_epoch": best_epoch(history),
         "final": last_epoch(history),
     }
+
+
+def _alone(run_dir: Path, is_chief: bool) -> contextlib.AbstractContextManager:
+    """Keep other trainings from a run's folder; workers share it, and the chief keeps it."""
+    return alone(run_dir, "training") if is_chief else contextlib.nullcontext()
 
 
 def _print(config: Mapping[str, Any], history: History, summary: Mapping[str, Any]) -> None:

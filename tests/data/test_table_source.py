@@ -313,3 +313,23 @@ def test_label_columns_that_make_no_sense_are_refused(attributes, tmp_path, labe
     path = write(attributes, tmp_path / "t.csv")
     with pytest.raises(ValueError, match=message):
         open_source(f"csv:{path}?labels={labels}")
+
+
+def test_columns_called_split_and_group_are_what_they_are_called(birds, tmp_path):
+    table = birds.assign(split=["train", "train", "val"], group=["a", "a", "b"])
+    path = write(table, tmp_path / "t.csv")
+    source = open_source(f"csv:{path}")
+    assert listed(source) == {"images/0.png": "wren", "images/1.png": "robin"}
+    assert [example.group for example in source.examples("train")] == ["a", "a"]
+
+
+def test_columns_called_split_and_group_may_mean_something_else(birds, tmp_path):
+    table = birds.rename(columns={"label": "group"}).assign(split=["left", "right", "left"])
+    path = write(table, tmp_path / "t.csv")
+    with pytest.raises(ValueError, match="split= for none"):
+        open_source(f"csv:{path}?label=group")
+    source = open_source(f"csv:{path}?label=group&split=")
+    assert source.splits == ("train",)
+    # Classes are not groups too, or no class would be in two splits.
+    assert [example.group for example in source.examples("train")] == [None] * 3
+    assert open_source(f"csv:{path}?label=group&split=&group=").classes == source.classes

@@ -558,3 +558,16 @@ def test_a_run_without_its_weights_has_not_begun(digits, tmp_path):
     train(digits, tmp_path / "run", **options, weights=tmp_path / "notop.weights.h5")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["weights"] == str(tmp_path / "notop.weights.h5")
+
+
+def test_one_training_at_a_time_works_in_a_folder(digits, tmp_path):
+    refused = []
+
+    def other(epoch, logs):
+        with pytest.raises(BlockingIOError, match="no other training works in") as error:
+            train(digits, tmp_path / "run", resume=True, **SHORT)
+        refused.append(str(error.value))
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=other)
+    train(digits, tmp_path / "run", callbacks=[callback], **SHORT)
+    assert len(refused) == 1
