@@ -177,6 +177,11 @@ def _column(
     """The column of a table that holds what `name` says."""
     candidates = [options[name]] if name in options else usual
     found = next((each for each in candidates if each in table.columns), None)
+    if found is None and len(table.columns) == 1 and ";" in table.columns[0]:
+        raise ValueError(
+            f"Expected a table with commas between its columns. Received {str(path)!r}, which has "
+            "semicolons. Write it with commas, or as .tsv or Parquet."
+        )
     if found is None:
         raise ValueError(
             f"Expected a column {' or '.join(map(repr, candidates))} with the {name} of each image "

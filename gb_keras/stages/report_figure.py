@@ -7,6 +7,7 @@ them, so one picture is right in light and in dark mode.
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,9 @@ def svg(figure: matplotlib.figure.Figure, name: str, description: str) -> markup
         description: What a person who cannot see the picture is told.
     """
     buffer = io.StringIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        # The page shows text in the reader's fonts, which have more letters than matplotlib's own.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -71,6 +71,11 @@ def check(arguments: Mapping[str, Any]) -> None:
             f"Expected learning_rate to be a finite number above 0. Received: {rate!r}. "
             "Try 0.001 with adam or adamw, 0.1 with sgd."
         )
+    log_dir = arguments.get("log_dir")
+    if log_dir is not None and Path(log_dir).is_file():
+        raise ValueError(
+            f"Expected log_dir to be a folder, or a new one. Received a file: {str(log_dir)!r}."
+        )
     if arguments["verbose"] not in ("auto", 0, 1, 2):
         raise ValueError(
             f"Expected verbose to be 'auto', 0, 1 or 2. Received: {arguments['verbose']!r}."

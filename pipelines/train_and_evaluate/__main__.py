@@ -55,6 +55,18 @@ try:
 except (ValueError, OSError) as error:
     sys.exit(str(error))
 """
+# What training would refuse after the data are prepared, or on a cluster.
+_CHECK_LOSSES = """
+import sys
+from gb_keras.names import require_name
+from gb_keras.stages import methods, multi_label_methods
+names = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
+try:
+    for loss in sys.argv[1:]:
+        require_name("loss", loss, names)
+except ValueError as error:
+    sys.exit(str(error))
+"""
 
 
 def _with_parameters(pipeline: GraphComponent) -> Callable[[Callable], Callable]:
@@ -206,6 +218,8 @@ def main(
             parallelism=1 if local else 0,
         )
         _check_effect(given)
+        if "losses" in given:
+            _asked(_CHECK_LOSSES, *parameters["losses"])
         pipeline = make_pipeline(chosen)
         if local:
             if "data_version" not in given:
@@ -274,13 +288,22 @@ def _flags(names: Iterable[str]) -> str:
 
 def _version(dataset: str) -> dict[str, str]:
     """As `data_version` another text for each state of the files of a data set that has some."""
+    version = _asked(_PRINT_VERSION, dataset)
+    return {"data_version": version} if version else {}
+
+
+def _asked(program: str, *arguments: str) -> str:
+    """What a program of its own prints, in which gb_keras and all that it needs are loaded."""
     found = subprocess.run(
-        [sys.executable, "-c", _PRINT_VERSION, dataset], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     if found.returncode:
         raise ValueError(found.stderr.strip())
-    version = found.stdout.strip()
-    return {"data_version": version} if version else {}
+    return found.stdout.strip()
 
 
 def _run(pipeline: GraphComponent, arguments: Mapping[str, Any], output: Path) -> None:

@@ -315,6 +315,13 @@ def test_label_columns_that_make_no_sense_are_refused(attributes, tmp_path, labe
         open_source(f"csv:{path}?labels={labels}")
 
 
+def test_semicolons_are_said(birds, tmp_path):
+    path = tmp_path / "t.csv"
+    birds.to_csv(path, sep=";", index=False)
+    with pytest.raises(ValueError, match="Write it with commas"):
+        open_source(f"csv:{path}")
+
+
 def test_columns_called_split_and_group_are_what_they_are_called(birds, tmp_path):
     table = birds.assign(split=["train", "train", "val"], group=["a", "a", "b"])
     path = write(table, tmp_path / "t.csv")

@@ -1,11 +1,13 @@
 import json
 
+import matplotlib.figure
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from gb_keras.cli import app
+from gb_keras.stages import report_figure
 from gb_keras.stages.describe import describe
 from gb_keras.stages.prepare import prepare
 from tests.data.test_duplicates import as_jpeg, picture
@@ -117,3 +119,10 @@ def test_on_the_command_line(photos, tmp_path):
     done = runner.invoke(app, ["describe", "folder:/no/such"])
     assert done.exit_code == 2
     assert "/no/such" in done.stderr
+
+
+def test_a_class_in_letters_that_matplotlib_lacks_is_drawn_without_a_warning():
+    with report_figure.style():
+        figure = matplotlib.figure.Figure()
+        figure.suptitle("日本語")
+    assert "日本語" in report_figure.svg(figure, "name", "a title")

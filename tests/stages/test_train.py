@@ -413,6 +413,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_no_model(digits, tmp_p
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"verbose": 3}, "verbose to be"),
+        ({"log_dir": __file__}, "log_dir to be a folder"),
         ({"augmentation": ["turn"]}, "augmentation to be one of crop"),
         ({"augmentation": ["flip", "flip"]}, "each augmentation once"),
     ],
