@@ -8,6 +8,8 @@ import numpy as np
 from gb_keras.tensorboard.distribution import EASY, HARD, share_below, share_between
 
 MAX_CLASSES = 20
+# Where the estimate of wrong labels starts, `gb_keras.trust.INITIAL_NOISE_RATE`.
+NOISE_RATE_AT_START = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,15 @@ def noise(
     if noise_rate is not None:
         remarks = f" Estimated share of wrong labels: {noise_rate:.1%}."
     if not _has_bump(density):
+        if noise_rate is not None and noise_rate > NOISE_RATE_AT_START:
+            return Finding(
+                "noise",
+                "info",
+                "No bump at norm 1, but labels are doubted",
+                f"{share:.1%} of the samples have a norm above {HARD}." + remarks,
+                "Train on and look again: the estimate needs some hundred steps, and falls by "
+                "itself where labels are right.",
+            )
         return Finding(
             "noise",
             "ok",

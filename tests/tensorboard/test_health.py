@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gb_keras import trust
 from gb_keras.tensorboard import health
 from tests.tensorboard.distributions import HEALTHY, NOISY, UNTRAINED
 
@@ -121,3 +122,15 @@ def test_the_other_checks(finding, severity):
 
 def test_skipped_samples_are_given_as_a_share():
     assert "3.00%" in health.skipped(3, 97).text
+
+
+@pytest.mark.parametrize(("noise_rate", "severity"), [(0.095, "info"), (0.004, "ok"), (None, "ok")])
+def test_doubt_without_a_bump_is_told(noise_rate, severity):
+    easy = np.array([90.0, *[1.0] * 8, 0.0])
+    found = health.noise(easy, easy[None], np.array([0]), noise_rate, False, 1, None)
+    assert found.severity == severity
+    assert ("labels are doubted" in found.title) == (severity == "info")
+
+
+def test_the_estimate_starts_where_training_starts_it():
+    assert health.NOISE_RATE_AT_START == trust.INITIAL_NOISE_RATE
