@@ -471,7 +471,10 @@ class GradientBalancedLoss(keras.losses.Loss):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "GradientBalancedLoss":
         """Rebuild a loss from `get_config`."""
-        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+        base = keras.saving.deserialize_keras_object(config["loss"])
+        # A model that was saved before labels were smoothed has this instead.
+        kept = {name: value for name, value in config.items() if name != "norm_floor"}
+        return cls(**{**kept, "loss": base})
 
 
 def _as_float(active: tf.Tensor | None, rows: tf.Tensor) -> tf.Tensor:

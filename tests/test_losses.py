@@ -327,6 +327,14 @@ def test_config_round_trip(base):
     assert again.base.loss.get_config() == loss.base.loss.get_config()
 
 
+def test_the_loss_of_a_model_from_before_label_smoothing_loads():
+    loss = gb_keras.GradientBalancedLoss(bins=7)
+    config = loss.get_config()
+    old = {name: value for name, value in config.items() if name != "label_smoothing"}
+    again = gb_keras.GradientBalancedLoss.from_config({**old, "norm_floor": 0.05})
+    assert again.get_config() == config
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
