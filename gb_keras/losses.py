@@ -306,6 +306,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         if not self.prior_strength:
             base_losses = losses
+        # A margin above the full one would leave rounding alone.
         elif self.base.one_label and self.prior_strength <= 1:
             base_losses = margins.loss_without_margin(losses, gradient, margin, labels)
         else:

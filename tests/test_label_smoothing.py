@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 import gb_keras
 from gb_keras import label_smoothing
 from tests import reference
+from tests.gradients import differentiated
 
 LOGITS = np.array([[3.0, -1.0, 0.5], [0.0, 2.0, -4.0]], np.float32)
 PRIOR = np.array([0.7, 0.2, 0.1], np.float32)
+PLAIN = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
 SOFT = np.array([[0.8, 0.2, 0.0], [0.0, 0.0, 1.0]], np.float32)
 
 
@@ -39,27 +41,25 @@ def test_the_gradient_is_that_of_cross_entropy_with_smoothed_labels(labels, shar
 
 
 def of_loss(loss, labels, logits, sample_weight=None):
-    logits = tf.constant(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        value = loss(labels, logits, sample_weight)
-    return float(value), tape.gradient(value, logits).numpy()
+    value, gradient = differentiated(loss)(labels, logits, sample_weight)
+    return float(value), gradient.numpy()
 
 
-def smoothing_alone(base=None, **options):
-    base = base or keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-    options = {"label_smoothing": 0.3, **options}
+def smoothing_alone(base):
     return gb_keras.GradientBalancedLoss(
-        base, density_exponent=0, prior_strength=0, noise_exponent=0, bins=1000, **options
+        base,
+        density_exponent=0,
+        prior_strength=0,
+        noise_exponent=0,
+        label_smoothing=0.3,
+        bins=1000,
     )
 
 
 def test_a_sample_that_is_too_sure_is_pulled_back_and_the_value_is_of_the_label_as_given():
     logits = np.array([[9.0, 0.0, 0.0]], np.float32)
-    value, gradient = of_loss(smoothing_alone(), np.array([0]), logits)
-    plain, _ = of_loss(
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True), np.array([0]), logits
-    )
+    value, gradient = of_loss(smoothing_alone(PLAIN), np.array([0]), logits)
+    plain, _ = of_loss(PLAIN, np.array([0]), logits)
     assert value == pytest.approx(plain, rel=1e-5)
     q = reference.softmax(logits.astype(np.float64))
     np.testing.assert_allclose(gradient, q - [[0.8, 0.1, 0.1]], atol=1e-6)
@@ -80,6 +80,6 @@ def test_samples_that_take_no_part_are_not_smoothed(kind):
 
 def test_a_class_that_is_masked_out_of_the_logits_leaves_the_loss_finite():
     logits = np.array([[9.0, 0.0, -np.inf]], np.float32)
-    value, gradient = of_loss(smoothing_alone(), np.array([0]), logits)
+    value, gradient = of_loss(smoothing_alone(PLAIN), np.array([0]), logits)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()

@@ -105,7 +105,7 @@ def results(records: Iterable[Mapping[str, Any]]) -> Results:
         records: What `records.read` returned.
     """
     cells: dict[tuple[tuple[str, str], str], dict[int, dict[str, Any]]] = {}
-    for record in _of_common_seeds(list(records)):
+    for record in _of_common_seeds(records):
         key = ((record["regime"], record["network"]), record["label"])
         cells.setdefault(key, {})[record["seed"]] = dict(record)
     order = list(REGIMES)
@@ -125,10 +125,9 @@ def tuned_results(records: Iterable[Mapping[str, Any]]) -> Results:
     Args:
         records: What `records.read` returned, each method with several settings.
     """
-    records = _of_common_seeds(list(records))
     settings: dict[tuple[str, str, str], dict[str, list[Mapping[str, Any]]]] = {}
     chosen = []
-    for record in records:
+    for record in _of_common_seeds(records):
         column = record["regime"], record["network"], record["method"]
         settings.setdefault(column, {}).setdefault(record["label"], []).append(record)
         if record["label"] == OURS:
@@ -145,8 +144,9 @@ def tuned_results(records: Iterable[Mapping[str, Any]]) -> Results:
     return results(chosen)
 
 
-def _of_common_seeds(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _of_common_seeds(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The records of seeds that each setting of a regime and network has; all where none has."""
+    records = list(records)
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
     for record in records:
         by_label = seeds.setdefault((record["regime"], record["network"]), {})

@@ -61,9 +61,9 @@ def read_rows(
     """
     table = _read(path)
     columns = {"path": _column(table, path, "path", options, _PATH_NAMES)}
+    # A column of these names may be what labels are in.
+    taken = {options.get("label"), *options.get("labels", "").split(",")}
     for name in ("split", "group"):
-        # A column of this name may be what labels are in.
-        taken = {options.get("label"), *options.get("labels", "").split(",")}
         if options.get(name, name in table.columns and name not in taken):
             columns[name] = _column(table, path, name, options, (name,))
     names: tuple[str, ...] = ()
@@ -177,12 +177,12 @@ def _column(
     """The column of a table that holds what `name` says."""
     candidates = [options[name]] if name in options else usual
     found = next((each for each in candidates if each in table.columns), None)
-    if found is None and len(table.columns) == 1 and ";" in table.columns[0]:
-        raise ValueError(
-            f"Expected a table with commas between its columns. Received {str(path)!r}, which has "
-            "semicolons. Write it with commas, or as .tsv or Parquet."
-        )
     if found is None:
+        if len(table.columns) == 1 and ";" in table.columns[0]:
+            raise ValueError(
+                f"Expected a table with commas between its columns. Received {str(path)!r}, which "
+                "has semicolons. Write it with commas, or as .tsv or Parquet."
+            )
         raise ValueError(
             f"Expected a column {' or '.join(map(repr, candidates))} with the {name} of each image "
             f"in {str(path)!r}. Received the columns {list(table.columns)}. Say which it is: "

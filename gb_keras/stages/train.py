@@ -234,7 +234,9 @@ def train(
             ],
         )
 
-    with _alone(run_dir, distributed.is_chief), full_disk_explained(run_dir, _MAKE_ROOM):
+    # Workers share the folder; the chief keeps it.
+    lock = alone(run_dir, "training") if distributed.is_chief else contextlib.nullcontext()
+    with lock, full_disk_explained(run_dir, _MAKE_ROOM):
         # The optimizer of a phase knows what learns in it, so each has its own.
         started = False
         for frozen, end_epoch in ((True, freeze_epochs), (False, epochs)):
@@ -370,11 +372,6 @@ def _summary(run_dir: Path, history: History, first_epoch: int, seconds: float) 
         "best_epoch": best_epoch(history),
         "final": last_epoch(history),
     }
-
-
-def _alone(run_dir: Path, is_chief: bool) -> contextlib.AbstractContextManager:
-    """Keep other trainings from a run's folder; workers share it, and the chief keeps it."""
-    return alone(run_dir, "training") if is_chief else contextlib.nullcontext()
 
 
 def _print(config: Mapping[str, Any], history: History, summary: Mapping[str, Any]) -> None:

@@ -22,6 +22,19 @@ NOT_IN_CONFIG = ("output_dir", "checkpoint_steps", "resume", "verbose", "callbac
 _MAY_CHANGE_ON_RESUME = ("data_dir", "log_dir", "versions", "strategy", "distribution")
 
 
+def check_loss(loss: str) -> None:
+    """Refuse what is no name of a loss. Which of them the data takes is seen when it is read.
+
+    Args:
+        loss: A name of `methods` or `multi_label_methods`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
+    require_name("loss", loss, known)
+
+
 def check(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments out of range, before any work is done.
 
@@ -33,9 +46,7 @@ def check(arguments: Mapping[str, Any]) -> None:
     """
     if "backbone" in arguments:
         backbones.get(arguments["backbone"])
-    # Which of them the data takes is seen when it is read.
-    known = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
-    require_name("loss", arguments["loss"], known)
+    check_loss(arguments["loss"])
     balance_options.check(arguments["loss"], arguments)
     require_name("optimizer", arguments["optimizer"], optimizers.OPTIMIZERS)
     require_name("schedule", arguments["schedule"], optimizers.SCHEDULES)

@@ -8,7 +8,8 @@ import numpy as np
 from gb_keras.tensorboard.distribution import EASY, HARD, share_below, share_between
 
 MAX_CLASSES = 20
-# Where the estimate of wrong labels starts, `gb_keras.trust.INITIAL_NOISE_RATE`.
+# Where the estimate of wrong labels starts, `gb_keras.trust.INITIAL_NOISE_RATE`, said again here:
+# that module loads TensorFlow, which TensorBoard does without.
 NOISE_RATE_AT_START = 0.05
 
 

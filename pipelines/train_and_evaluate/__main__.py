@@ -58,12 +58,10 @@ except (ValueError, OSError) as error:
 # What training would refuse after the data are prepared, or on a cluster.
 _CHECK_LOSSES = """
 import sys
-from gb_keras.names import require_name
-from gb_keras.stages import methods, multi_label_methods
-names = dict.fromkeys([*methods.names(), *multi_label_methods.names()])
+from gb_keras.stages.train_config import check_loss
 try:
     for loss in sys.argv[1:]:
-        require_name("loss", loss, names)
+        check_loss(loss)
 except ValueError as error:
     sys.exit(str(error))
 """
