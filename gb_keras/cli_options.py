@@ -99,8 +99,8 @@ DensityExponent = Annotated[
     float | None,
     typer.Option(
         help="How far a crowd of equally hard samples is weighted down. Default, here and for the "
-        "next three: the loss's own. gradient_balanced takes all four, logit_adjustment the prior "
-        "strength, ghm_c the momentum.",
+        "next five: the loss's own. gradient_balanced takes all six, logit_adjustment the prior "
+        "strength, ghm_c the momentum, label_smoothing the label smoothing.",
         min=0.0,
         show_default=False,
         rich_help_panel=BALANCE,
@@ -122,6 +122,24 @@ Momentum = Annotated[
     float | None,
     typer.Option(
         help="Momentum of the running histogram, below 1.",
+        min=0.0,
+        show_default=False,
+        rich_help_panel=BALANCE,
+    ),
+]
+NoiseExponent = Annotated[
+    float | None,
+    typer.Option(
+        help="How far a sample is weighted down for the probability that its label is wrong.",
+        min=0.0,
+        show_default=False,
+        rich_help_panel=BALANCE,
+    ),
+]
+LabelSmoothing = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of a label that goes to other classes, below 1.",
         min=0.0,
         show_default=False,
         rich_help_panel=BALANCE,

@@ -7,7 +7,14 @@ from typing import Any
 from gb_keras import baselines
 from gb_keras.losses import GradientBalancedLoss
 
-NAMES = ("density_exponent", "prior_strength", "max_weight", "momentum")
+NAMES = (
+    "density_exponent",
+    "prior_strength",
+    "max_weight",
+    "momentum",
+    "noise_exponent",
+    "label_smoothing",
+)
 
 
 def _defaults(function: Any, *names: str) -> dict[str, float]:
@@ -19,9 +26,12 @@ def _defaults(function: Any, *names: str) -> dict[str, float]:
 _OF_LOSS = {
     "gradient_balanced": _defaults(GradientBalancedLoss, *NAMES),
     "ghm_c": _defaults(baselines.ghm_c, "momentum"),
-    # Its tau, under the name that it has where several things are balanced.
+    # Its tau, under the name that it has where several things are balanced; and so the next one.
     "logit_adjustment": {
         "prior_strength": _defaults(baselines.LogitAdjustedCrossentropy, "tau")["tau"]
+    },
+    "label_smoothing": {
+        "label_smoothing": _defaults(baselines.LabelSmoothedCrossentropy, "smoothing")["smoothing"]
     },
 }
 

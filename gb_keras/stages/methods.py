@@ -146,8 +146,10 @@ def _cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
     return Method(_cross_entropy_loss())
 
 
-def _label_smoothing(class_counts: Sequence[int], epochs: int) -> Method:
-    return Method(baselines.LabelSmoothedCrossentropy())
+def _label_smoothing(
+    class_counts: Sequence[int], epochs: int, label_smoothing: float = 0.1
+) -> Method:
+    return Method(baselines.LabelSmoothedCrossentropy(label_smoothing))
 
 
 def _generalised_cross_entropy(class_counts: Sequence[int], epochs: int) -> Method:
@@ -220,8 +222,8 @@ _METHODS = {
 
 _SOFT_LABEL_LOSSES = {
     "cross_entropy": _soft_cross_entropy_loss,
-    "label_smoothing": lambda counts: keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=0.1
+    "label_smoothing": lambda counts, label_smoothing=0.1: keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=label_smoothing
     ),
     "class_balanced": _soft_cross_entropy_loss,
     "square_root_resampling": _soft_cross_entropy_loss,

@@ -64,9 +64,11 @@ def _cross_entropy(entry_counts: np.ndarray) -> Method:
     return Method(losses.BinaryCrossentropy(from_logits=True, reduction=_REDUCTION))
 
 
-def _label_smoothing(entry_counts: np.ndarray) -> Method:
+def _label_smoothing(entry_counts: np.ndarray, label_smoothing: float = 0.1) -> Method:
     return Method(
-        losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, reduction=_REDUCTION)
+        losses.BinaryCrossentropy(
+            from_logits=True, label_smoothing=label_smoothing, reduction=_REDUCTION
+        )
     )
 
 

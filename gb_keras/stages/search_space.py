@@ -29,6 +29,8 @@ _BALANCE = {
     "prior_strength": "prior-strength=0.0..2.0",
     "max_weight": "max-weight=log:1.0..10.0",
     "momentum": "momentum=0,0.9,0.99,0.999",
+    "noise_exponent": "noise-exponent=0.0..4.0",
+    "label_smoothing": "label-smoothing=0.0..0.2",
 }
 _LEARNING_RATE = "learning-rate=log:1e-4..1e-2"
 _LEARNING_RATE_OF_SGD = "learning-rate=log:1e-3..1.0"

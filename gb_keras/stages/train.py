@@ -52,6 +52,8 @@ def train(
     prior_strength: float | None = None,
     max_weight: float | None = None,
     momentum: float | None = None,
+    noise_exponent: float | None = None,
+    label_smoothing: float | None = None,
     epochs: int = 20,
     batch_size: int = 64,
     optimizer: str = "adam",
@@ -94,12 +96,16 @@ def train(
         loss: Name of the method, see `gb_keras.stages.methods.method`; for multi-label data
             `gb_keras.stages.multi_label_methods.method`.
         density_exponent: How far a crowd of equally hard samples is weighted down, at least 0.
-            None, here and for the next three: the method's own default. They are options of
+            None, here and for the next five: the method's own default. They are options of
             `gb_keras.GradientBalancedLoss`; of other methods, `logit_adjustment` takes
-            `prior_strength` (its tau) and `ghm_c` takes `momentum`.
+            `prior_strength` (its tau), `ghm_c` takes `momentum` and `label_smoothing` takes
+            `label_smoothing`.
         prior_strength: Scale of the class margin, at least 0.
         max_weight: Cap of the weights by density, at least 1.
         momentum: Momentum of the running histogram, in [0, 1).
+        noise_exponent: How far a sample is weighted down for the probability that its label is
+            wrong, at least 0.
+        label_smoothing: Share of a label that goes to other classes, in [0, 1).
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1, over all devices and workers.
         optimizer: `"adam"`, `"adamw"` or `"sgd"` (momentum 0.9).

@@ -42,6 +42,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
         prior_strength: float = -1.0,
         max_weight: float = -1.0,
         momentum: float = -1.0,
+        noise_exponent: float = -1.0,
+        label_smoothing: float = -1.0,
         baseline: str = "",
         backbone: str = "small_cnn",
         weights: str = "",
@@ -86,12 +88,15 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 class_balanced, asymmetric, distribution_balanced, logit_adjustment, ghm_c or
                 gradient_balanced.
             density_exponent: How far a crowd of equally hard samples is weighted down, at least 0.
-                -1, here and for the next three, is the loss's own default. gradient_balanced takes
-                all four, logit_adjustment the prior strength, ghm_c the momentum; others go
-                without.
+                -1, here and for the next five, is the loss's own default. gradient_balanced takes
+                all six, logit_adjustment the prior strength, ghm_c the momentum, label_smoothing
+                the label smoothing; others go without.
             prior_strength: Scale of the class margin, at least 0.
             max_weight: Cap of the weights by density, at least 1.
             momentum: Momentum of the running histogram, in [0, 1).
+            noise_exponent: How far a sample is weighted down for the probability that its label is
+                wrong, at least 0.
+            label_smoothing: Share of a label that goes to other classes, in [0, 1).
             baseline: The loss to compare with. Empty is cross_entropy, else the first.
             backbone: small_cnn, resnet32, resnet18, vgg16, inception_v3, resnet50 or any other of
                 keras.applications; hub:PRESET of keras-hub, where the image has it; or a path to a
@@ -139,6 +144,8 @@ def make_pipeline(settings: Settings) -> GraphComponent:
                 "prior_strength": prior_strength,
                 "max_weight": max_weight,
                 "momentum": momentum,
+                "noise_exponent": noise_exponent,
+                "label_smoothing": label_smoothing,
                 "epochs": epochs,
                 "batch_size": batch_size,
                 "optimizer": optimizer,

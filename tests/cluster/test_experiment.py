@@ -82,6 +82,8 @@ def test_the_default_space_is_that_of_the_loss():
         "prior-strength",
         "max-weight",
         "momentum",
+        "noise-exponent",
+        "label-smoothing",
         "learning-rate",
     ]
     given = ("--loss", "ghm_c", "--learning-rate", "0.01")

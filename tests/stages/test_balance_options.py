@@ -6,7 +6,14 @@ import pytest
 from gb_keras.stages import balance_options, files, methods, multi_label_methods, train_config
 from gb_keras.stages.train import train
 
-VALUES = {"density_exponent": 0.25, "prior_strength": 0.75, "max_weight": 3.0, "momentum": 0.5}
+VALUES = {
+    "density_exponent": 0.25,
+    "prior_strength": 0.75,
+    "max_weight": 3.0,
+    "momentum": 0.5,
+    "noise_exponent": 1.5,
+    "label_smoothing": 0.05,
+}
 COUNTS = [90, 10]
 
 
@@ -17,7 +24,9 @@ def made(loss, kind, **balance):
 
 
 @pytest.mark.parametrize("kind", ["one label", "shares of classes", "several labels"])
-@pytest.mark.parametrize("loss", ["gradient_balanced", "ghm_c", "logit_adjustment"])
+@pytest.mark.parametrize(
+    "loss", ["gradient_balanced", "ghm_c", "logit_adjustment", "label_smoothing"]
+)
 def test_a_method_takes_its_options_and_has_its_own_defaults(loss, kind):
     names = balance_options.defaults(loss)
     wanted = {name: VALUES[name] for name in names}
@@ -25,7 +34,8 @@ def test_a_method_takes_its_options_and_has_its_own_defaults(loss, kind):
     for balance, expected in ((wanted, wanted), ({}, names)):
         config = made(loss, kind, **balance).get_config()
         # The same under the name that it has in the literature.
-        found = {name: config.get(name, config.get("tau")) for name in names}
+        literature = {"prior_strength": "tau", "label_smoothing": "smoothing"}
+        found = {name: config.get(name, config.get(literature.get(name))) for name in names}
         assert found == expected
 
 
@@ -42,7 +52,14 @@ def test_all_other_options_are_refused(module):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("density_exponent", -1), ("prior_strength", "1"), ("max_weight", 0.5), ("momentum", 1.0)],
+    [
+        ("density_exponent", -1),
+        ("prior_strength", "1"),
+        ("max_weight", 0.5),
+        ("momentum", 1.0),
+        ("noise_exponent", -0.5),
+        ("label_smoothing", 1.0),
+    ],
 )
 def test_values_out_of_range(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"`{name}`"):

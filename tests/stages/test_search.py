@@ -319,6 +319,8 @@ def test_the_default_space(data, tmp_path):
         "density-exponent=0.0..1.0",
         "prior-strength=0.0..2.0",
         "max-weight=log:1.0..10.0",
+        "noise-exponent=0.0..4.0",
+        "label-smoothing=0.0..0.2",
         "learning-rate=log:1e-3..1.0",
     ]
     assert plan.first() == {
@@ -326,6 +328,8 @@ def test_the_default_space(data, tmp_path):
         "density_exponent": 0.5,
         "prior_strength": 1.0,
         "max_weight": 2.0,
+        "noise_exponent": 2.0,
+        "label_smoothing": 0.02,
         "learning_rate": 0.001,
     }
     # What is given goes where it is taken.

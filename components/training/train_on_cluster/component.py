@@ -30,6 +30,8 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
     prior_strength: float = -1.0,
     max_weight: float = -1.0,
     momentum: float = -1.0,
+    noise_exponent: float = -1.0,
+    label_smoothing: float = -1.0,
     epochs: int = 20,
     batch_size: int = 64,
     optimizer: str = "adam",
@@ -72,11 +74,15 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
             cross_entropy, label_smoothing, focal, class_balanced, asymmetric,
             distribution_balanced, logit_adjustment, ghm_c or gradient_balanced.
         density_exponent: How far a crowd of equally hard samples is weighted down, at least 0. -1,
-            here and for the next three, is the loss's own default. gradient_balanced takes all
-            four, logit_adjustment the prior strength, ghm_c the momentum; others go without.
+            here and for the next five, is the loss's own default. gradient_balanced takes all
+            six, logit_adjustment the prior strength, ghm_c the momentum, label_smoothing the label
+            smoothing; others go without.
         prior_strength: Scale of the class margin, at least 0.
         max_weight: Cap of the weights by density, at least 1.
         momentum: Momentum of the running histogram, in [0, 1).
+        noise_exponent: How far a sample is weighted down for the probability that its label is
+            wrong, at least 0.
+        label_smoothing: Share of a label that goes to other classes, in [0, 1).
         epochs: Passes over the training split, at least 1.
         batch_size: Images in a step, at least 1, over all nodes and their GPUs.
         optimizer: adam, adamw or sgd (with momentum 0.9).
@@ -109,6 +115,8 @@ def train_on_cluster(  # noqa: D417  KFP reads the descriptions of outputs from 
         "prior_strength": prior_strength,
         "max_weight": max_weight,
         "momentum": momentum,
+        "noise_exponent": noise_exponent,
+        "label_smoothing": label_smoothing,
     }
     options = {
         "backbone": backbone,
