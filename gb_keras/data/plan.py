@@ -86,7 +86,8 @@ def plan_splits(
     fractions = {"validation": validation_fraction, "test": test_fraction}
     drawn = {name: share for name, share in fractions.items() if not len(of_split[name])}
     pool = of_split["train"]
-    _require_samples(_image_counts(records, labels, pool, len(classes)), classes, 1 + len(drawn))
+    counts = _image_counts(records, labels, pool, len(classes))
+    _require_samples(counts, classes, 1 + len(drawn), bool((records.groups[pool] >= 0).any()))
     parts = _parts(records, labels, pool, len(classes), drawn, split_seed)
     for name in drawn:
         of_split[name] = pool[parts[name]]
@@ -231,9 +232,18 @@ def _image_counts(
     return np.bincount(cast(np.ndarray, labels)[pool][first], minlength=num_classes)
 
 
-def _require_samples(counts: np.ndarray, classes: Sequence[str], num_parts: int) -> None:
+def _require_samples(
+    counts: np.ndarray, classes: Sequence[str], num_parts: int, grouped: bool
+) -> None:
     """Every class needs one image of its own for each split that is drawn from the pool."""
     too_few = {classes[i]: int(n) for i, n in enumerate(counts) if n < num_parts}
+    if too_few and grouped:
+        raise ValueError(
+            f"Expected images of every class in at least {num_parts} groups, one for each split "
+            f"that is made of the source's training images. Received: {too_few}. All of a group, "
+            "such as what is cut from one photo, stays in one split: add images of other groups, "
+            f"or leave such classes out by min_images={num_parts} (--min-images {num_parts})."
+        )
     if too_few:
         raise ValueError(
             f"Expected at least {num_parts} different images of every class, one for each split "

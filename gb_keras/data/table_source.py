@@ -70,14 +70,16 @@ class TableSource:
         first: dict[str, Row] = {}
         for row, label in zip(self._rows, self._labels, strict=True):
             file = join(row.root, row.path)
-            before = first.setdefault(file, row) if row.path else row
+            # A row that says nothing of its file leaves it to another one that does.
+            usable = row.path and label is not None
+            before = first.setdefault(file, row) if usable else row
             if row.split != split:
                 continue
-            name = row.path if row is before and row.path else f"{row.path} ({row.place})".strip()
-            reason = _problem(row, before)
-            if label is None or reason:
-                load = functools.partial(refuse, f"{row.place}: {reason or 'no label'}")
-                yield Example(name, -1, load)
+            alone = row is before and usable
+            name = row.path if alone else f"{row.path} ({row.place})".strip()
+            reason = _problem(row, before, label)
+            if reason:
+                yield Example(name, -1, functools.partial(refuse, reason))
             else:
                 load = functools.partial(load_file, file, _called(row.path))
                 yield Example(name, label, load, row.group)
@@ -92,7 +94,8 @@ def _of_names(
     if strange and len(classes) > 1:
         raise ValueError(
             "Expected the labels of all splits to be among those of 'train'. Received also: "
-            f"{sorted(map(str, strange))} in {name!r}."
+            f"{sorted(map(str, strange))} in {name!r}. Give rows of these to 'train' as well, "
+            "leave them out, or say split= to have splits drawn anew."
         )
     labels = {name: label for label, name in enumerate(classes)}
     return classes, [labels.get(str(row.label)) for row in rows]
@@ -183,7 +186,13 @@ def files(kind: str, argument: str) -> Iterator[str]:
 def _where(kind: str, argument: str) -> tuple[Location, str, dict[str, str]]:
     """A table, the folder that its paths start from, and its options."""
     path, options = _parse(kind, argument)
-    return path, options.get("root", str(path.parent)), options
+    root = options.get("root", str(path.parent))
+    if not is_url(root) and not os.path.isdir(root):
+        raise FileNotFoundError(
+            "Expected a folder that the paths in the table start from. Received: "
+            f"root={root!r}, which is none."
+        )
+    return path, root, options
 
 
 def open_huggingface(argument: str) -> Source:
@@ -244,10 +253,12 @@ def _called(path: str) -> str:
     return os.path.basename(path)
 
 
-def _problem(row: Row, before: Row) -> str:
-    """Why a row cannot be used, whatever is in its file."""
+def _problem(row: Row, before: Row, label: int | LabelSet | None) -> str:
+    """Why a row cannot be used, whatever is in its file; empty where it can."""
     if not row.path:
         return "no path"
+    if label is None:
+        return "no label"
     if row is before:
         return ""
     same = "the same" if (row.label, row.split) == (before.label, before.split) else "another"

@@ -178,6 +178,7 @@ def train(
         summary = _summary(run_dir, history, epochs, 0.0)
         if verbose:
             _print(config, history, summary)
+            rich.print("Nothing was done: this run is finished.")
         return summary
 
     start = time.monotonic()

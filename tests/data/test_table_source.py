@@ -104,14 +104,33 @@ def test_every_bad_row_has_a_reason(birds, tmp_path):
     found = listed(open_source(f"csv:{path}"))
     assert len(found) == 10
     reasons = list(found.values())[3:]
-    assert reasons[0].endswith("listed in row 1 of t.csv already, with the same label or split")
-    assert reasons[1].endswith("listed in row 2 of t.csv already, with another label or split")
-    assert reasons[2] == "row 6 of t.csv: no path"
-    assert reasons[3] == "row 7 of t.csv: no label"
+    files = list(found)[3:]
+    already = "this file is listed in row {} of t.csv already, with {} label or split"
+    assert files[0] == "images/0.png (row 4 of t.csv)"
+    assert reasons[0] == already.format(1, "the same")
+    assert reasons[1] == already.format(2, "another")
+    assert (files[2], reasons[2]) == ("(row 6 of t.csv)", "no path")
+    assert (files[3], reasons[3]) == ("images/x.png (row 7 of t.csv)", "no label")
     assert "cannot be opened" in reasons[4]
     assert "row" not in reasons[5]
     assert "cannot be opened" in reasons[6]
     assert source_version(f"csv:{path}")
+
+
+def test_a_row_without_label_leaves_its_file_to_one_that_has_it(birds, tmp_path):
+    path, label = birds.iloc[0]
+    bare = pd.DataFrame([(path, "")], columns=["path", "label"])
+    table = write(pd.concat([bare, birds, bare]), tmp_path / "t.csv")
+    found = listed(open_source(f"csv:{table}"))
+    assert found.pop(f"{path} (row 1 of t.csv)") == "no label"
+    assert found.pop(f"{path} (row {len(birds) + 2} of t.csv)") == "no label"
+    assert next(iter(found.items())) == (path, label)
+
+
+def test_a_folder_of_paths_that_is_not_there(birds, tmp_path):
+    table = write(birds, tmp_path / "t.csv")
+    with pytest.raises(FileNotFoundError, match=r"start from\. Received: root='.*/nowhere'"):
+        open_source(f"csv:{table}?root={tmp_path / 'nowhere'}")
 
 
 def test_numbers_are_sorted_as_numbers_and_text_stays_text(tmp_path):
@@ -123,7 +142,7 @@ def test_numbers_are_sorted_as_numbers_and_text_stays_text(tmp_path):
     holes = pd.DataFrame({"path": paths, "label": [10, 9, None, 9]})
     source = open_source(f"parquet:{write(holes, tmp_path / 'n.parquet')}")
     assert source.classes == ("9", "10")
-    assert listed(source)["2.png"].endswith("no label")
+    assert listed(source)["2.png (row 3 of n.parquet)"] == "no label"
     text = pd.DataFrame({"path": paths, "label": ["NA", "null", "猫", "NA"]})
     path = tmp_path / "text.csv"
     # With the mark and the line ends that spreadsheets write.
@@ -276,7 +295,7 @@ def test_unknown_labels(attributes, tmp_path):
     source = open_source(f"csv:{path}?labels=red,striped,old,loud")
     assert source.classes == ("red", "striped")
     examples = list(source.examples("train"))
-    with pytest.raises(UnreadableImageError, match=r"row 1 of t\.csv: no label"):
+    with pytest.raises(UnreadableImageError, match="^no label$"):
         examples[0].load()
     assert {each.id: (each.label.present, each.label.absent) for each in examples[1:]} == {
         "1.png": ((), (1,)),

@@ -232,6 +232,17 @@ def test_too_few_images_in_a_class(tmp_path):
     assert visible(tmp_path) == ["in"]
 
 
+def test_too_few_groups_of_a_class(tmp_path):
+    table = tmp_path / "birds.csv"
+    rows = [f"{index}.png,{'ab'[index % 2]},{index // 12}" for index in range(24)]
+    table.write_text("\n".join(["path,label,group", *rows]))
+    for index in range(24):
+        Image.new("RGB", (5, 6), (9 * index, 0, 0)).save(tmp_path / f"{index}.png")
+    with pytest.raises(ValueError, match=r"in at least 3 groups.*\{'a': 2, 'b': 2\}"):
+        prepare(f"csv:{table}", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
