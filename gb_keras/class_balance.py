@@ -1,4 +1,4 @@
-"""How loud each class speaks: a pure function of the histogram and of trust.
+"""How loud each class speaks: pure functions of the histogram, of trust and of the prior.
 
 Symbols are those of `gb_keras.density`; `docs/method.md` has the reasons.
 """
@@ -7,6 +7,57 @@ import tensorflow as tf
 
 # Least mean trust of a class that is made up for: a class speaks up to ten times louder.
 LEAST_MEAN_TRUST = 0.1
+# Of the density exponent: how far rarity of a class of which nothing is learned is made up for.
+RARITY = 0.6
+# Noise rate from which on no class is raised: what a rare one has are then mostly wrong labels.
+NOISY = 0.1
+
+
+def rarity_exponents(
+    class_norms: tf.Tensor | float, density_exponent: float, noise_rate: tf.Tensor | float
+) -> tf.Tensor:
+    """How far rare classes are weighted up instead of given a margin.
+
+    A margin alone lets a rare class win in the end, but until then its few samples hardly move the
+    network. A weight moves it at once, but does nothing any more where all is learned by heart. So
+    classes of which little is learned have a weight, `prior_c ^ -q_c`, and the less margin,
+
+        q_c = min(0.6 density_exponent, 1) * n_c * max(0, 1 - e / 0.1)
+
+    with `n_c` the mean norm of the class and `e` the noise rate.
+
+    Args:
+        class_norms: Mean gradient norm of each class, `(num_classes,)`, or of all.
+        density_exponent: That of the loss, at least 0.
+        noise_rate: Estimated share of wrong labels; 0 where all are trusted.
+
+    Returns:
+        Exponents in float32, in [0, 1], shaped as `class_norms`.
+
+    Example:
+        >>> rarity_exponents(tf.constant([0.0, 1.0]), 0.5, 0.05).numpy().round(3).tolist()
+        [0.0, 0.15]
+    """
+    most = min(RARITY * density_exponent, 1.0)
+    return most * class_norms * tf.nn.relu(1.0 - tf.convert_to_tensor(noise_rate) / NOISY)
+
+
+def class_weights(margin: tf.Tensor, full_margin: tf.Tensor) -> tf.Tensor:
+    """Weights of classes that make up for what their margins lack of full ones.
+
+    Args:
+        margin: What `margins.shared_margin` returned, or rows of it, `(...)`.
+        full_margin: What `margins.class_margin` returned, the same rows.
+
+    Returns:
+        Weights, of mean 1 over samples, `(...)`.
+
+    Example:
+        >>> full = tf.math.log([0.8, 0.2])
+        >>> class_weights(tf.math.log([0.5, 0.5]), full).numpy().round(3).tolist()
+        [0.625, 2.5]
+    """
+    return tf.exp(margin - full_margin)
 
 
 def class_scales(

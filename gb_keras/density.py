@@ -222,6 +222,27 @@ def update_rate(momentum: float, num_updates: tf.Tensor) -> tf.Tensor:
     return tf.maximum(1.0 - momentum, 1.0 / num_updates)
 
 
+def class_norms(histogram: tf.Tensor) -> tf.Tensor:
+    """Mean gradient norm of each class, each sample at the lower edge of its bin.
+
+    Args:
+        histogram: `H`, `(num_classes, bins)`.
+
+    Returns:
+        Means in float32, in [0, 1], `(num_classes,)`; 1 of a class without samples, which has
+        learned nothing.
+
+    Example:
+        >>> class_norms(tf.constant([[4.0, 0.0], [1.0, 1.0], [0.0, 0.0]])).numpy().tolist()
+        [0.0, 0.25, 1.0]
+    """
+    bins = histogram.shape[-1]
+    edges = np.arange(bins, dtype=np.float32) / bins
+    sums = tf.matmul(histogram, tf.constant(np.stack([np.ones_like(edges), edges], axis=1)))
+    samples, norms = tf.unstack(sums, axis=-1)
+    return tf.where(samples > 0, tf.math.divide_no_nan(norms, samples), 1.0)
+
+
 def mean_norm(density: tf.Tensor) -> tf.Tensor:
     """Mean gradient norm of a histogram, each sample at the lower edge of its bin.
 

@@ -21,6 +21,10 @@ class Statistic(Protocol):
     def noise_rate(self) -> keras.Variable | float:
         """Estimated share of wrong labels, before the current batch."""
 
+    @property
+    def class_norms(self) -> tf.Tensor | float:
+        """Mean gradient norm of each class, or of all, before the current batch."""
+
     def update(
         self,
         counts: density.BatchCounts,
@@ -78,6 +82,8 @@ class CurrentBatch:
     """
 
     noise_rate = trust.INITIAL_NOISE_RATE
+    # Nothing is learned yet.
+    class_norms = 1.0
 
     def __init__(self, multi_label: bool):
         self._multi_label = multi_label

@@ -241,12 +241,14 @@ class GradientBalancedLoss(keras.losses.Loss):
         num_classes = logits.shape[-1]
         rows = base_loss.class_indices(y_true, logits)
         shifted = logits
-        margin = None
+        margin = exact_margin = full_margin = None
         if self.prior_strength:
             counts = statistic.counts_with(
                 density.count(rows, _as_float(active, rows), num_classes)
             )
-            margin = tf.cast(self.class_margin(counts), self.dtype)
+            full_margin = self.class_margin(counts)
+            exact_margin = self.margin_in_training(counts, statistic)
+            margin = tf.cast(exact_margin, self.dtype)
             shifted += margin
 
         # Before reduction, sample weights and loss scaling.
@@ -290,6 +292,8 @@ class GradientBalancedLoss(keras.losses.Loss):
                 tf.gather(balance.trusted, labels) if self.estimates_noise else None,
                 self.prior_strength,
             )
+            if exact_margin is not full_margin:
+                weights *= tf.gather(class_balance.class_weights(exact_margin, full_margin), labels)
         if trusted is not None:
             weights *= trusted
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
@@ -369,8 +373,28 @@ class GradientBalancedLoss(keras.losses.Loss):
             base_losses = self.base.of_logits(y_true, logits)
         return weights, losses, given_losses.shared(gradient, balance.share), base_losses
 
+    def margin_in_training(self, counts: tf.Tensor, statistic: loss_context.Statistic) -> tf.Tensor:
+        """What is added to the logits inside of the loss, where weights of classes share its work.
+
+        Args:
+            counts: As of `class_margin`.
+            statistic: Tells how much of each class is learned, and how many labels are wrong.
+
+        Returns:
+            Margins in float32, shaped as those of `class_margin`, and the same where
+            `density_exponent` is 0, and with several labels.
+        """
+        if self.base.multi_label or not (self.density_exponent and self.prior_strength):
+            return self.class_margin(counts)
+        exponents = class_balance.rarity_exponents(
+            statistic.class_norms,
+            self.density_exponent,
+            statistic.noise_rate if self.estimates_noise else 0.0,
+        )
+        return margins.shared_margin(counts, self.prior_strength, exponents)
+
     def class_margin(self, counts: tf.Tensor) -> tf.Tensor:
-        """What is added to the logits inside of the loss.
+        """The whole margin of each class, by its count.
 
         Args:
             counts: Samples seen of each class, float32, `(num_classes,)`; where each logit is a

@@ -33,6 +33,35 @@ def class_margin(class_counts: tf.Tensor, strength: float) -> tf.Tensor:
     return strength * tf.nn.log_softmax(tf.math.log(class_counts + PSEUDO_COUNT))
 
 
+def shared_margin(
+    class_counts: tf.Tensor, strength: float, rarity_exponents: tf.Tensor
+) -> tf.Tensor:
+    """Margin where weights of classes do a part of its work: that of the prior which they leave.
+
+    With classes weighted by `u_c = pi_c ^ -(min(strength, 1) q_c)` the network sees the prior
+    `pi'_c = u_c pi_c / sum_k u_k pi_k`. The margin is `(strength - 1) log(pi) + log(pi')`, so that
+    the decision without margin is the same whatever the weights.
+
+    Args:
+        class_counts: Samples seen per class, `(num_classes,)`.
+        strength: Scale of the margin, above 0.
+        rarity_exponents: `q`, in [0, 1], `(num_classes,)`; 0 leaves all to the margin.
+
+    Returns:
+        Margins in float32, `(num_classes,)`, at most 0.
+
+    Example:
+        Half of the work: the square root of a prior of 0.1 and 0.9 is seen.
+
+        >>> half = shared_margin(tf.constant([8.5, 0.5]), 1.0, tf.constant([0.5, 0.5]))
+        >>> tf.exp(half).numpy().round(2).tolist()
+        [0.75, 0.25]
+    """
+    log_prior = class_margin(class_counts, 1.0)
+    seen = tf.nn.log_softmax((1.0 - min(strength, 1.0) * rarity_exponents) * log_prior)
+    return seen if strength == 1 else seen + (strength - 1.0) * log_prior
+
+
 def class_log_odds(class_counts: tf.Tensor) -> tf.Tensor:
     """Log odds of each class, which margins of multi-label training are made of.
 

@@ -139,6 +139,14 @@ class GradientDensity(keras.layers.Layer):
         """Share of wrong labels, as estimated from the gradient norms, float32 scalar in (0, 1)."""
         return self._state("_noise_rate")
 
+    @property
+    def class_norms(self) -> tf.Tensor:
+        """Mean gradient norm of each class by the histogram, `(num_classes,)`.
+
+        In [0, 1]; 1 of a class without samples.
+        """
+        return density.class_norms(tf.convert_to_tensor(self.histogram))
+
     def _state(self, name: str) -> keras.Variable:
         if not self.built:
             raise ValueError(

@@ -39,7 +39,8 @@ class Balance:
         one_hot = np.eye(self.num_classes)[labels]
         self.class_counts += one_hot.sum(axis=0)
         prior = (self.class_counts + 0.5) / (self.class_counts + 0.5).sum()
-        q = softmax(logits + self.prior_strength * np.log(prior))
+        class_weights, margin = self._rarity(prior)
+        q = softmax(logits + margin)
         gradient = q - one_hot
         norm = 0.5 * np.abs(gradient).sum(axis=1)
         bins = np.minimum(np.floor(norm * self.bins), self.bins - 1).astype(int)
@@ -49,11 +50,11 @@ class Balance:
         self.num_updates += 1
         momentum = min(self.momentum, 1 - 1 / self.num_updates)
         self.histogram = momentum * self.histogram + (1 - momentum) * batch
-        trust = self._trust(norm, labels, prior**self.prior_strength)
+        trust = self._trust(norm, labels, np.exp(margin))
         sums = np.bincount(labels, trust, self.num_classes)
         self.trusted = momentum * self.trusted + (1 - momentum) * sums
         of_bin = self._density_weights(bins)
-        weights = of_bin[bins] * trust
+        weights = of_bin[bins] * trust * class_weights[labels]
         for label in set(labels):
             # Each class's density weights, and its trust, have mean 1.
             of_class = self.histogram[label]
@@ -73,10 +74,22 @@ class Balance:
         base = -np.log(softmax(logits)[np.arange(num_samples), labels])
         # In the gradient labels are smoothed, as far as the batch is learned.
         learned = max(0.0, 1 - self._mean_norm(batch) / 0.1)
-        margin_alone = prior**self.prior_strength / (prior**self.prior_strength).sum()
+        margin_alone = np.exp(margin) / np.exp(margin).sum()
         smooth = self.label_smoothing * learned * (margin_alone - one_hot)
         gradient = weights[:, None] * (q - (one_hot + smooth)) / num_samples
         return (weights * loss).mean(), gradient, base.mean()
+
+    def _rarity(self, prior):
+        """Weight of each class for how rare and unlearned it was, and its margin for the rest."""
+        samples = self.histogram.sum(axis=1)
+        norms = self.histogram @ (np.arange(self.bins) / self.bins)
+        norms = np.where(samples > 0, norms / np.maximum(samples, 1e-30), 1.0)
+        exponent = min(0.6 * self.density_exponent, 1) * norms
+        if self.noise_exponent:
+            exponent *= max(0.0, 1 - self.noise_rate / 0.1)
+        weights = prior ** (-min(self.prior_strength, 1) * exponent)
+        weights /= (weights * prior).sum()
+        return weights, np.log(weights) + self.prior_strength * np.log(prior)
 
     def _density_weights(self, bins):
         """Weight of each bin that ever had a sample, of mean 1 over those of the batch."""

@@ -295,7 +295,7 @@ def test_unknown_labels(attributes, tmp_path):
     source = open_source(f"csv:{path}?labels=red,striped,old,loud")
     assert source.classes == ("red", "striped")
     examples = list(source.examples("train"))
-    with pytest.raises(UnreadableImageError, match="^no label$"):
+    with pytest.raises(UnreadableImageError, match=r"^no label$"):
         examples[0].load()
     assert {each.id: (each.label.present, each.label.absent) for each in examples[1:]} == {
         "1.png": ((), (1,)),
