@@ -31,15 +31,17 @@ class GradientBalancedLoss(keras.losses.Loss):
     still worth learning. Both show in the gradient of the loss with respect to the logits, so one
     statistic of it, the joint histogram `H` of classes and gradient norms, answers both:
 
-        loss_i = w(b_i) * t_i * s(y_i) * base(y_i - f * (y_i - prior), z_i + margin)
+        loss_i = w(b_i) * t_i * s(y_i) * u(y_i) * base(y_i - f * (y_i - prior), z_i + margin)
         w(m)   = (sum_c H[c, m]) ^ -(k * density_exponent)  scaled to mean 1, capped, scaled again
         k      = 1 where there is a crowd of easy samples, 0 before
         t_i    = max((c_i a_i) ^ noise_exponent, 0.005)
         c_i    = probability that the label is right, given its norm and the noise rate
         a_i    = less than 1 for a label that the model half believes, where some are wrong
         s(c)   = scale with which both w and t have mean 1 over the class
+        u(c)   = prior(c) ^ -q(c) scaled to mean 1, with q = 0.6 * density_exponent * mean n of c
+                 where few labels are wrong
         f      = label_smoothing * max(0, 1 - mean of n in the batch / 0.1)
-        margin = prior_strength * log(class prior)
+        margin = prior_strength * log(class prior) + log(u), which leaves to u its part of the work
 
     with `z` the logits, `n_i` the gradient norm `||dl/dz||_1 / 2` and `b_i` its bin. The noise rate
     is estimated while training, from the norms alone. The weights are constants in the backward
@@ -69,7 +71,8 @@ class GradientBalancedLoss(keras.losses.Loss):
             the model's output is logits; a name means probabilities.
         bins: Number of bins on the gradient norm's range [0, 1], at least 1.
         momentum: Momentum of the running histogram, in [0, 1); 0 forgets all but the last batch.
-        density_exponent: How far a crowded bin is weighted down, at least 0.
+        density_exponent: How far a crowded bin, and a class that is frequent or learned, is
+            weighted down, at least 0.
         prior_strength: Scale of the class margin, at least 0.
         max_weight: Cap of a density weight, at least 1, and one over it the least weight, before
             the second scaling to mean 1: two samples differ by its square at most. None: no cap.

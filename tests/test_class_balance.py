@@ -43,6 +43,33 @@ def test_a_class_of_which_no_label_is_trusted_speaks_ten_times_louder_at_most():
     np.testing.assert_allclose(found, [10, 2], rtol=1e-5)
 
 
+def test_rare_classes_are_raised_as_far_as_they_are_unlearned_and_labels_are_right():
+    norms = tf.constant([0.0, 0.5, 1.0])
+    found = [class_balance.rarity_exponents(norms, 0.5, rate).numpy() for rate in (0, 0.05, 0.1, 1)]
+    expected = np.outer([1, 0.5, 0, 0], [0, 0.15, 0.3])
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    assert class_balance.rarity_exponents(norms, 9.0, 0.0).numpy().max() == 1.0
+
+
+def test_the_margin_and_the_weights_of_a_model_follow_what_it_has_learned():
+    statistic = gb_keras.GradientDensity(bins=10, momentum=0.9)
+    statistic.build(2)
+    loss = gb_keras.GradientBalancedLoss(
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True), bins=10, noise_exponent=0.0
+    )
+    seen = tf.constant([98.5, 0.5])
+    # Nothing is learned: an exponent of 0.6 * 0.5 for both, of priors 0.99 and 0.01.
+    ratio = 99.0**0.7
+    margin = loss.margin_in_training(seen, statistic).numpy()
+    np.testing.assert_allclose(np.exp(margin), [ratio / (1 + ratio), 1 / (1 + ratio)], rtol=1e-4)
+    # The frequent class is learned, the rare one has a mean norm of 0.5.
+    statistic.histogram.assign(np.eye(10)[[0, 5]] * [[9.0], [1.0]])
+    np.testing.assert_allclose(statistic.class_norms, [0.0, 0.5], atol=1e-6)
+    ratio = 0.99 / 0.01**0.85
+    margin = loss.margin_in_training(seen, statistic).numpy()
+    np.testing.assert_allclose(np.exp(margin), [ratio / (1 + ratio), 1 / (1 + ratio)], rtol=1e-4)
+
+
 @given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=40))
 def test_a_crowd_is_a_share(samples):
     assert 0.0 <= float(density_weights.crowding(tf.constant(samples, tf.float32))) <= 1.0

@@ -99,7 +99,7 @@ def take(
     density_weights = np.where(all_classes > 0, weights, np.float32(np.nan))
     balanced_histogram = _balanced(histogram, statistic.watched.cells.numpy(), density_weights)
     shared = {
-        "margins": loss.class_margin(class_counts).numpy(),
+        "margins": loss.margin_in_training(tf.constant(class_counts), statistic).numpy(),
         "mass": statistic.watched.mass.numpy(),
         "num_skipped": int(statistic.num_skipped.numpy()),
         "noise_rate": float(statistic.noise_rate.numpy()) if loss.estimates_noise else None,
