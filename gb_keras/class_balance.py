@@ -39,7 +39,8 @@ def rarity_exponents(
         [0.0, 0.15]
     """
     most = min(RARITY * density_exponent, 1.0)
-    return most * class_norms * tf.nn.relu(1.0 - tf.convert_to_tensor(noise_rate, tf.float32) / NOISY)
+    noise = tf.convert_to_tensor(noise_rate, tf.float32) / NOISY
+    return (most * tf.nn.relu(1.0 - noise)) * class_norms
 
 
 def class_weights(margin: tf.Tensor, full_margin: tf.Tensor) -> tf.Tensor:

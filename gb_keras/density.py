@@ -238,9 +238,9 @@ def class_norms(histogram: tf.Tensor) -> tf.Tensor:
     """
     bins = histogram.shape[-1]
     edges = np.arange(bins, dtype=np.float32) / bins
-    sums = tf.matmul(histogram, tf.constant(np.stack([np.ones_like(edges), edges], axis=1)))
-    samples, norms = tf.unstack(sums, axis=-1)
-    return tf.where(samples > 0, tf.math.divide_no_nan(norms, samples), 1.0)
+    sums = tf.matmul(histogram, tf.constant(np.stack([np.ones_like(edges), 1.0 - edges], axis=1)))
+    samples, learned = tf.unstack(sums, axis=-1)
+    return 1.0 - tf.math.divide_no_nan(learned, samples)
 
 
 def mean_norm(density: tf.Tensor) -> tf.Tensor:
