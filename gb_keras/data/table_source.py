@@ -78,7 +78,7 @@ class TableSource:
             alone = row is before and usable
             name = row.path if alone else f"{row.path} ({row.place})".strip()
             reason = _problem(row, before, label)
-            if reason:
+            if label is None or reason:
                 yield Example(name, -1, functools.partial(refuse, reason))
             else:
                 load = functools.partial(load_file, file, _called(row.path))

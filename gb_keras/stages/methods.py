@@ -1,7 +1,7 @@
 """Losses by name: what each one needs beside the loss itself to be trained as published."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -220,7 +220,7 @@ _METHODS = {
     "gradient_balanced": _gradient_balanced,
 }
 
-_SOFT_LABEL_LOSSES = {
+_SOFT_LABEL_LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
     "cross_entropy": _soft_cross_entropy_loss,
     "label_smoothing": lambda counts, label_smoothing=0.1: keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=label_smoothing
