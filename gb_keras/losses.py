@@ -244,12 +244,11 @@ class GradientBalancedLoss(keras.losses.Loss):
         num_classes = logits.shape[-1]
         rows = base_loss.class_indices(y_true, logits)
         shifted = logits
-        margin = exact_margin = full_margin = None
+        margin = exact_margin = counts = None
         if self.prior_strength:
             counts = statistic.counts_with(
                 density.count(rows, _as_float(active, rows), num_classes)
             )
-            full_margin = self.class_margin(counts)
             exact_margin = self.margin_in_training(counts, statistic)
             margin = tf.cast(exact_margin, self.dtype)
             shifted += margin
@@ -295,8 +294,9 @@ class GradientBalancedLoss(keras.losses.Loss):
                 tf.gather(balance.trusted, labels) if self.estimates_noise else None,
                 self.prior_strength,
             )
-            if exact_margin is not full_margin:
-                weights *= tf.gather(class_balance.class_weights(exact_margin, full_margin), labels)
+            if self.density_exponent:
+                of_class = class_balance.class_weights(exact_margin, self.class_margin(counts))
+                weights *= tf.gather(of_class, labels)
         if trusted is not None:
             weights *= trusted
         # What is not in the statistic keeps its own loss, so that a step with a non-finite loss
