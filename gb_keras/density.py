@@ -236,8 +236,7 @@ def class_norms(histogram: tf.Tensor) -> tf.Tensor:
         >>> class_norms(tf.constant([[4.0, 0.0], [1.0, 1.0], [0.0, 0.0]])).numpy().tolist()
         [0.0, 0.25, 1.0]
     """
-    bins = histogram.shape[-1]
-    edges = np.arange(bins, dtype=np.float32) / bins
+    edges = _lower_edges(histogram.shape[-1])
     sums = tf.matmul(histogram, tf.constant(np.stack([np.ones_like(edges), 1.0 - edges], axis=1)))
     samples, learned = tf.unstack(sums, axis=-1)
     return 1.0 - tf.math.divide_no_nan(learned, samples)
@@ -258,5 +257,10 @@ def mean_norm(density: tf.Tensor) -> tf.Tensor:
         >>> float(mean_norm(tf.constant([9.0, 0.0, 0.0, 1.0])))
         0.075
     """
-    edges = np.arange(density.shape[0], dtype=np.float32) / density.shape[0]
+    edges = _lower_edges(density.shape[0])
     return tf.math.divide_no_nan(tf.reduce_sum(density * edges), tf.reduce_sum(density))
+
+
+def _lower_edges(bins: int) -> np.ndarray:
+    """Norms at which bins begin, `(bins,)`."""
+    return np.arange(bins, dtype=np.float32) / bins

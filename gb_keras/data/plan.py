@@ -237,20 +237,21 @@ def _require_samples(
 ) -> None:
     """Every class needs one image of its own for each split that is drawn from the pool."""
     too_few = {classes[i]: int(n) for i, n in enumerate(counts) if n < num_parts}
-    if too_few and grouped:
-        raise ValueError(
-            f"Expected images of every class in at least {num_parts} groups, one for each split "
-            f"that is made of the source's training images. Received: {too_few}. All of a group, "
-            "such as what is cut from one photo, stays in one split: add images of other groups, "
-            f"or leave such classes out by min_images={num_parts} (--min-images {num_parts})."
+    if not too_few:
+        return
+    expected = f"at least {num_parts} different images of every class"
+    remedy = "Add images to these classes"
+    if grouped:
+        expected = f"images of every class in at least {num_parts} groups"
+        remedy = (
+            "All of a group, such as what is cut from one photo, stays in one split: add images of "
+            "other groups"
         )
-    if too_few:
-        raise ValueError(
-            f"Expected at least {num_parts} different images of every class, one for each split "
-            f"that is made of the source's training images. Received: {too_few}. "
-            f"Add images to these classes, or leave such classes out by min_images={num_parts} "
-            f"(--min-images {num_parts})."
-        )
+    raise ValueError(
+        f"Expected {expected}, one for each split that is made of the source's training images. "
+        f"Received: {too_few}. {remedy}, or leave such classes out by min_images={num_parts} "
+        f"(--min-images {num_parts})."
+    )
 
 
 def _check_disjoint(records: Records, of_split: dict[str, np.ndarray]) -> None:
