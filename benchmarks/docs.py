@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs/results.md")
 LEARNED = ROOT / "benchmarks/learning/results/trials.jsonl"
 MEASURED = ROOT / "benchmarks/overhead/results.json"
+MEASURED_ON_GPU = ROOT / "benchmarks/overhead/results_gpu.json"
 # With a table of their own in docs/results.md.
 SUITES = ("mlp", "small_cnn", "glyphs", "glyphs_small_cnn", "multi_label", "ablation")
 # Those of README; docs/results.md has all.
@@ -42,6 +43,7 @@ def tables() -> dict[str, str]:
     trials = records.read(LEARNED)
     measured = read_json(MEASURED)
     figures = measured["figures"]
+    on_gpu = read_json(MEASURED_ON_GPU)
     made = {
         "goals": "\n".join(goal_table(results(suites.select("full", trials)))),
         "costs": costs.costs(figures),
@@ -50,6 +52,9 @@ def tables() -> dict[str, str]:
         "rivals": costs.rivals(figures),
         "counts": costs.counts(measured["counts"]),
         "machine": f"{measured['machine']}; {measured['pairs']} pairs.",
+        "gpu costs": costs.costs(on_gpu["figures"]),
+        "gpu cases": costs.legend(on_gpu["figures"]),
+        "gpu machine": f"{on_gpu['machine']}; {on_gpu['pairs']} pairs.",
     }
     for suite in SUITES:
         made[f"suite {suite}"] = markdown(results(suites.select(suite, trials)))

@@ -4,7 +4,7 @@
 
 Models train on the same batch in turn, block by block in one process, so that a change of the
 machine's speed meets all alike. Reported is the median over pairs of blocks of the ratio of their
-times. Peak memory is read in a process of its own for each model, on Linux.
+times. Peak memory is read in a process of its own for each model, on Linux; not of a GPU.
 """
 
 import dataclasses
@@ -27,25 +27,24 @@ def run(
         list[str] | None, typer.Option(help="A case, repeatable; default a quick choice.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All cases, in about 20 minutes.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="All cases that keep a GPU busy.")] = False,
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of blocks of each case.")] = 31,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure, print tables, and optionally write the figures as JSON."""
+    import tensorflow as tf
+
     from benchmarks.overhead import count, measure, tables
-    from benchmarks.overhead.cases import CASES, QUICK
+    from benchmarks.overhead.cases import CASES, CPU_CASES, GPU_CASES, QUICK
     from gb_keras.names import require_name
     from gb_keras.stages.files import write_json
 
-    names = list(CASES) if every else case or list(QUICK)
+    chosen = [*(CPU_CASES if every else ()), *(GPU_CASES if gpu else ()), *(case or ())]
+    names = chosen or list(QUICK)
     for name in names:
         require_name("case", name, CASES)
     machine = _machine()
     typer.echo(f"{machine}\n\n{tables.HEADER}")
-    figures: dict[str, Any] = {}
-    for name in names:
-        figures[name] = measure.times(name, pairs)
-        figures[name]["memory_ratio"] = measure.memory_ratio(name)
-        typer.echo(tables.row(name, figures[name]))
     counted = {
         name: {
             variant: dataclasses.asdict(count.count(name, variant))
@@ -53,10 +52,17 @@ def run(
         }
         for name in COUNTED
     }
+    figures: dict[str, Any] = {}
+    for name in names:
+        figures[name] = measure.times(name, pairs)
+        if not tf.config.list_physical_devices("GPU"):
+            figures[name]["memory_ratio"] = measure.memory_ratio(name)
+        typer.echo(tables.row(name, figures[name]))
+        if json is not None:
+            # After each case: some take minutes.
+            found = {"machine": machine, "pairs": pairs, "figures": figures, "counts": counted}
+            write_json(json, found)
     typer.echo(f"\n{tables.rivals(figures)}\n\n{tables.counts(counted)}")
-    if json is not None:
-        found = {"machine": machine, "pairs": pairs, "figures": figures, "counts": counted}
-        write_json(json, found)
 
 
 @app.command(hidden=True)
@@ -71,9 +77,10 @@ def _machine() -> str:
     import keras
     import tensorflow as tf
 
-    devices = [device.name for device in tf.config.list_physical_devices("GPU")]
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    gpus = ", ".join(each.get("device_name", "unknown") for each in details) or "none"
     return (
-        f"{platform.machine()}, {os.cpu_count()} cores, GPUs: {devices or 'none'}, TensorFlow "
+        f"{platform.machine()}, {os.cpu_count()} cores, GPUs: {gpus}, TensorFlow "
         f"{tf.__version__}, Keras {keras.__version__}"
     )
 

@@ -55,9 +55,9 @@ def _small_cnn() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(10)(x))
 
 
-def _resnet50() -> keras.Model:
+def _resnet50(size: int) -> keras.Model:
     return keras.applications.ResNet50(
-        weights=None, input_shape=(64, 64, 3), classes=1000, classifier_activation=None
+        weights=None, input_shape=(size, size, 3), classes=1000, classifier_activation=None
     )
 
 
@@ -77,8 +77,8 @@ def _images(batch_size: int, *shape: int) -> Callable[[np.random.Generator], np.
     return lambda generator: generator.standard_normal((batch_size, *shape)).astype("float32")
 
 
-def _tokens(generator: np.random.Generator) -> np.ndarray:
-    return generator.integers(0, 32_000, (4, 64))
+def _tokens(batch_size: int) -> Callable[[np.random.Generator], np.ndarray]:
+    return lambda generator: generator.integers(0, 32_000, (batch_size, 64))
 
 
 MLP = Case(
@@ -103,7 +103,7 @@ def _head(num_classes: int, batch_size: int = 128, **changes: Any) -> Case:
 
 
 _cnn = functools.partial(dataclasses.replace, SMALL_CNN)
-CASES: dict[str, Case] = {
+CPU_CASES: dict[str, Case] = {
     "mlp": MLP,
     "mlp_xla": dataclasses.replace(MLP, mode="xla", limit=1.05),
     "mlp_eager": dataclasses.replace(MLP, mode="eager", limit=None),
@@ -119,14 +119,14 @@ CASES: dict[str, Case] = {
     "small_cnn_bfloat16": _cnn(policy="mixed_bfloat16"),
     "resnet50": Case(
         "ResNet-50, 1,000 classes, 32 images of 64x64x3",
-        _resnet50,
+        functools.partial(_resnet50, 64),
         _images(32, 64, 64, 3),
         limit=1.02,
     ),
     "transformer": Case(
         "a transformer that gives each of 4 x 64 tokens one of 32,000 classes",
         _transformer,
-        _tokens,
+        _tokens(4),
     ),
     "classes_10": _head(10),
     "classes_100": _head(100),
@@ -138,5 +138,47 @@ CASES: dict[str, Case] = {
     "multi_label_1000": _head(1000, multi_label=True),
     "multi_label_20000": _head(20_000, multi_label=True),
 }
+# Batches that keep a large GPU busy, compiled by XLA: what Keras does there unless it is told not
+# to, or trains on several devices.
+GPU_CASES: dict[str, Case] = {
+    "gpu_mlp": dataclasses.replace(MLP, mode="xla", limit=None),
+    "gpu_mlp_graph": dataclasses.replace(MLP, limit=None),
+    "gpu_small_cnn": _cnn(
+        what="three convolutions, 10 classes, 1,024 images of 32x32x3",
+        inputs=_images(1024, 32, 32, 3),
+        mode="xla",
+    ),
+    "gpu_small_cnn_graph": _cnn(
+        what="three convolutions, 10 classes, 1,024 images of 32x32x3",
+        inputs=_images(1024, 32, 32, 3),
+    ),
+    "gpu_classes_1000": _head(1000, 1024, mode="xla"),
+    "gpu_classes_10000": _head(10_000, 1024, mode="xla"),
+    "gpu_classes_20000": _head(20_000, 1024, mode="xla"),
+    "gpu_classes_20000_graph": _head(20_000, 1024),
+    "gpu_multi_label_20000": _head(20_000, 1024, mode="xla", multi_label=True),
+    "gpu_multi_label_20000_graph": _head(20_000, 1024, multi_label=True),
+    "gpu_transformer": Case(
+        "a transformer that gives each of 32 x 64 tokens one of 32,000 classes, bfloat16",
+        _transformer,
+        _tokens(32),
+        mode="xla",
+        policy="mixed_bfloat16",
+    ),
+    "gpu_resnet50_graph": Case(
+        "ResNet-50, 1,000 classes, 128 images of 224x224x3, bfloat16",
+        functools.partial(_resnet50, 224),
+        _images(128, 224, 224, 3),
+        policy="mixed_bfloat16",
+    ),
+    "gpu_resnet50": Case(
+        "ResNet-50, 1,000 classes, 128 images of 224x224x3, bfloat16",
+        functools.partial(_resnet50, 224),
+        _images(128, 224, 224, 3),
+        mode="xla",
+        policy="mixed_bfloat16",
+    ),
+}
+CASES = CPU_CASES | GPU_CASES
 # Enough to see that nothing has become slow.
 QUICK = ("mlp", "small_cnn", "classes_1000", "classes_10000")

@@ -109,7 +109,7 @@ def times(name: str, pairs: int) -> dict[str, Any]:
 
 
 def memory_ratio(name: str) -> float:
-    """Peak resident memory of balanced training by that of plain training."""
+    """Peak resident memory of a process of balanced training by that of plain training."""
     peaks = {}
     for variant in (PLAIN, BALANCED):
         command = [sys.executable, "-m", "benchmarks.overhead", "memory", name, variant]

@@ -12,7 +12,7 @@ def row(name: str, figures: Mapping[str, Any]) -> str:
 
     Args:
         name: The case.
-        figures: What `measure.times` returned, with `memory_ratio`.
+        figures: What `measure.times` returned, with `memory_ratio` where it was measured.
 
     Example:
         >>> row("mlp", {"plain_ms": 1.5, "memory_ratio": 1.01,
@@ -25,9 +25,10 @@ def row(name: str, figures: Mapping[str, Any]) -> str:
     wanted, met = "", ""
     if limit is not None:
         wanted, met = f"{limit:.2f}", "yes" if balanced["ratio"] <= limit else "**no**"
+    memory = f"{figures['memory_ratio']:.3f}" if "memory_ratio" in figures else ""
     return (
         f"| {name} | {figures['plain_ms']:.2f} | {balanced['ratio']:.3f} | {low:.3f} to {high:.3f} "
-        f"| {wanted} | {met} | {figures['memory_ratio']:.3f} |"
+        f"| {wanted} | {met} | {memory} |"
     )
 
 
@@ -41,7 +42,7 @@ def costs(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """All cases, a row each.
 
     Args:
-        figures: By case, what `measure.times` returned, with `memory_ratio`.
+        figures: By case, as of `row`.
     """
     return "\n".join([HEADER, *(row(name, figures[name]) for name in CASES if name in figures)])
 

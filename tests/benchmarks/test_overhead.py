@@ -118,3 +118,8 @@ def test_networks_give_logits_of_their_batch(name):
     with tf.Graph().as_default():
         model = case.build()
     assert model.compute_output_shape(shape)[0] == shape[0]
+
+
+def test_without_a_memory_ratio_its_cell_is_empty():
+    figures = {key: value for key, value in FIGURES["mlp"].items() if key != "memory_ratio"}
+    assert tables.row("mlp", figures).endswith("|  |")
