@@ -5,6 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from gb_keras.version import __version__ as __version__
+
 # TensorBoard, which loads the plugin in this package, shall start fast and without Keras, and so
 # shall the command's help: there the names are imported when asked for. Everywhere else at once,
 # since Keras finds the classes of a saved model only once they are imported.

@@ -3,7 +3,6 @@
 Stages, and TensorFlow with them, are imported by the command that needs them, so that help is fast.
 """
 
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from gb_keras import cli_options as options
 from gb_keras.cli_errors import readable_errors
 from gb_keras.cli_search import search
 from gb_keras.cluster import command as cluster
+from gb_keras.version import __version__
 
 app = typer.Typer(
     name="gb-keras",
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"gb-keras {importlib.metadata.version('gb-keras')}")
+        typer.echo(f"gb-keras {__version__}")
         raise typer.Exit
 
 

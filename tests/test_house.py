@@ -27,6 +27,7 @@ FLOORS = (
         "margins",
         "class_balance",
         "trust",
+        "version",
         "normalized_dense",
         "keras_multi_worker",
     ),

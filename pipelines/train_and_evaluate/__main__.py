@@ -243,7 +243,11 @@ def main(
         _fail(str(error), 1)
     except kfp_server_api.ApiException as error:
         _fail(f"{host} answered {error.status} {error.reason}: {error.body}", 1)
-    except (OSError, urllib3.exceptions.HTTPError) as error:
+    except urllib3.exceptions.HTTPError as error:
+        # With retries used up, its words are those of the pool; the reason is within.
+        reason = getattr(error, "reason", None) or error
+        _fail(f"Expected the KFP API at {host}. Received no answer: {reason}.", 1)
+    except OSError as error:
         _fail(str(error), 1)
     except ValueError as error:
         _fail(str(error), 2)

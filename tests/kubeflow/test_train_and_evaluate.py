@@ -531,4 +531,6 @@ def test_what_a_cluster_says_is_shown(cluster):
 def test_a_cluster_that_is_not_there_is_said():
     result = invoke("--host", "http://localhost:1")
     assert result.exit_code == 1
+    assert "Expected the KFP API at http://localhost:1. Received no answer" in result.stderr
     assert "Connection refused" in result.stderr
+    assert "HTTPConnectionPool" not in result.stderr

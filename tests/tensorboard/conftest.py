@@ -22,7 +22,17 @@ from gb_keras.tensorboard import history, metadata
 NAMES = ["plane", "car <b>x</b>", "bird", "=cat", "deer"]
 
 
-def train(log_dir, *, num_classes=5, balanced=True, noise=0.0, epochs=4, names=None, **options):
+def train(
+    log_dir,
+    *,
+    num_classes=5,
+    balanced=True,
+    noise=0.0,
+    finite=True,
+    epochs=4,
+    names=None,
+    **options,
+):
     """Train a small classifier on a long tail, with the callback under test."""
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
@@ -44,6 +54,8 @@ def train(log_dir, *, num_classes=5, balanced=True, noise=0.0, epochs=4, names=N
     else:
         model = keras.Model(inputs, outputs)
         model.compile(keras.optimizers.Adam(0.02), loss=base)
+    if not finite:
+        model.layers[-1].bias.assign(np.full(num_classes, np.nan))
     callback = GradientBalanceTensorBoard(log_dir, class_names=names, **options)
     model.fit(
         features,

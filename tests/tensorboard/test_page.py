@@ -167,6 +167,16 @@ def test_label_noise_is_told_and_weighted_down(page, tmp_path):
         page.driver.get("about:blank")
 
 
+def test_losses_none_of_which_is_finite_are_told(page, tmp_path):
+    train(tmp_path / "lost", finite=False, names=NAMES)
+    with Board(tmp_path, "true") as board:
+        board.wait_for(1)
+        page.open(board)
+        assert page.plot("loss-chart", "data.map((trace) => trace.name)") == ["skipped", "noise"]
+        assert "No loss was finite in any of these steps." in page.text("loss-chart")
+        page.driver.get("about:blank")
+
+
 def test_a_log_of_version_1(page, logs, tmp_path):
     def of_version_1(value, step):
         content = value.metadata.plugin_data.content

@@ -121,12 +121,12 @@ export function bandsAndRowsFigure(look, { step, rows, scale }) {
     data: [...bands.data, { ...map.data[0], xaxis: "x2", yaxis: "y2" }],
     layout: {
       ...bands.layout,
-      margin: { l: 60, r: 70, t: 30, b: 40 },
+      margin: { l: 60, r: 70, t: 30, b: 75 },
+      // Below its own half, where no curve runs through it.
       legend: {
-        orientation: "v",
-        x: 0.4,
-        xanchor: "right",
-        y: 1,
+        orientation: "h",
+        x: 0,
+        y: -0.16,
         yanchor: "top",
         bgcolor: "rgba(0,0,0,0)",
         font: { size: 12, color: look.text },

@@ -12,6 +12,17 @@ export function hasLosses(series) {
   return has(series.loss) || has(series.base_loss) || has(series.skipped);
 }
 
+/** What stands where the losses would, between the panels and the top. */
+const noLosses = (look, bottom) => ({
+  text: "No loss was finite in any of these steps.",
+  xref: "paper",
+  yref: "paper",
+  x: 0.5,
+  y: (bottom + 1) / 2,
+  showarrow: false,
+  font: { size: 14, color: look.text },
+});
+
 /**
  * @param {Object} look the theme
  * @param {{series: Object, factor: number, balanced: boolean, step: number}} options `factor` in
@@ -89,6 +100,7 @@ export function lossFigure(look, { series, factor, balanced, step }) {
       ...trace,
     });
   }
+  const none = !has(series.base_loss) && !has(series.loss);
   const last = series.base_loss?.at(-1) ?? series.loss?.at(-1);
   const noise = series.noise_rate?.at(-1);
   const skipped = most(series.skipped);
@@ -111,6 +123,7 @@ export function lossFigure(look, { series, factor, balanced, step }) {
       }),
       ...axes,
       shapes: stepLines(look, step),
+      annotations: none ? [noLosses(look, panels.length * (height + gap))] : [],
       uirevision: "loss",
     },
     summary:
