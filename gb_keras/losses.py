@@ -361,7 +361,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         of_bin = self.bin_weights(balance.density, balance.batch_density)
         if self.noise_exponent:
-            trusted = trust.negative_trust(balance.density[0], self.noise_exponent)
+            trusted = trust.negative_trust(balance.density, self.noise_exponent)
             of_bin *= tf.stack([trusted, tf.ones_like(trusted)])
         weights = entries.entry_weights(found, of_bin, norm)
         statistic.observe(
@@ -442,6 +442,9 @@ class GradientBalancedLoss(keras.losses.Loss):
         if self.density_exponent and self.noise_exponent:
             to_learn = running[1] if self.base.multi_label else running
             exponent *= density_weights.crowding(to_learn)
+            if self.base.multi_label:
+                # What density would raise are the negatives that are suspected.
+                exponent *= 1.0 - trust.suspicion(running)
         if not self.base.multi_label:
             return density_weights.bin_weights(running, batch, exponent, self.max_weight)
         weights = density_weights.bin_weights(

@@ -139,3 +139,16 @@ def test_keras_and_the_entry_loss_agree():
     entry = multi_label_losses.BinaryCrossentropy(from_logits=True)
     keras_one = keras.losses.BinaryCrossentropy(from_logits=True)
     assert float(entry(labels, logits)) == pytest.approx(float(keras_one(labels, logits)))
+
+
+@pytest.mark.parametrize(("wrong", "share"), [(8.0, 1.0), (4.0, 0.5), (0.0, 0.0)])
+def test_density_raises_no_negatives_that_are_suspected(wrong, share):
+    # The model is sure of most positives: a crowd, so that density weighs, unless it is suspect.
+    running = tf.constant([[90.0, 2.0, 4.0, 4.0], [30.0, 0.0, wrong / 2, wrong / 2]])
+    weights = GradientBalancedLoss("binary_crossentropy", bins=4, max_weight=None)
+    found = weights.bin_weights(running, running).numpy()[0]
+    total = running.numpy().sum(axis=0)
+    expected = total ** (-0.5 * share)
+    negatives = running.numpy()[0]
+    expected *= negatives.sum() / (expected * negatives).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

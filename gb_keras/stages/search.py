@@ -34,7 +34,8 @@ def search(
 
     Optuna draws the values (its `TPESampler`). The best trial has the greatest balanced accuracy on
     validation data after its last epoch. The first trial has the defaults, as far as they are in
-    the space, so that it shows what the search has gained.
+    the space, so that it shows what the search has gained. Values that a finished trial had already
+    would give the same again: they count as a trial, with its result, and are not trained.
 
     The folder holds `best_config.json` (what `gb-keras train --config` takes), `trials.csv`,
     `search.html` (a page with Optuna's plots), `search.db` (Optuna's study), `search.json` (what
@@ -118,14 +119,25 @@ class _Trials:
         """A trial to train: one that was interrupted, or a new one where there are too few."""
         if self._unfinished:
             return self._unfinished.pop(0)
-        if self.count(*search_study.FINISHED, TrialState.RUNNING) < num_trials:
-            return self.study.ask()
+        while self.count(*search_study.FINISHED, TrialState.RUNNING) < num_trials:
+            trial = self.study.ask()
+            self._values(trial)
+            twin = search_study.twin(self.study, trial)
+            if twin is None:
+                return trial
+            trial.set_user_attr("same_as", twin.number)
+            self.study.tell(trial, twin.value)
+            print(
+                f"trial {trial.number} would be trial {twin.number} again: not trained", flush=True
+            )
         return None
+
+    def _values(self, trial: optuna.Trial) -> dict[str, Any]:
+        return search_study.suggest(trial, self.plan.searches, self.plan.arguments["loss"])
 
     def start(self, trial: optuna.Trial, worker: Worker) -> None:
         """Let a process train a trial."""
-        values = search_study.suggest(trial, self.plan.searches, self.plan.arguments["loss"])
-        options = self.plan.options(values)
+        options = self.plan.options(self._values(trial))
         if options.get("verbose", "auto") == "auto":
             options["verbose"] = 0
         folder = run_dir(self.plan.folder, trial.number)
@@ -149,8 +161,9 @@ class _Trials:
         else:
             trial.set_user_attr("error", end.error)
             self.study.tell(trial, state=TrialState.FAIL)
-        for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if other.number != self.study.best_trial.number:
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        for other in complete:
+            if other.number != search_study.best(self.study).number:
                 (run_dir(self.plan.folder, other.number) / "model.keras").unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from gb_keras.stages import files, report_search
+from gb_keras.stages import files, report_search, search_study
 from gb_keras.stages.search_plan import Plan
 from gb_keras.stages.search_space import METRIC
 from gb_keras.stages.search_study import run_dir
@@ -38,7 +38,7 @@ def write(study: optuna.Study, plan: Plan) -> dict[str, Any]:
             "Expected a trial that has come to its end. None of "
             f"{len(trials)} has. The same command goes on; give it more time."
         )
-    best = study.best_trial
+    best = search_study.best(study)
     first = trials[0]
     result = {
         "best_trial": best.number,
@@ -83,5 +83,6 @@ def _row(plan: Plan, trial: FrozenTrial) -> dict[str, Any]:
         "epochs": len(trial.intermediate_values),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         **{each.name: trial.params.get(each.name) for each in plan.searches},
+        "same_as": trial.user_attrs.get("same_as"),
         "error": trial.user_attrs.get("error"),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from gb_keras.names import require_name
 from gb_keras.stages import balance_options, train_config
@@ -130,6 +130,46 @@ def suggest(trial: optuna.Trial, searches: Sequence[Search], loss: str) -> dict[
             draw = trial.suggest_int if search.kind == "int" else trial.suggest_float
             values[search.name] = draw(search.name, *space, log=search.logarithmic)
     return values
+
+
+def best(study: optuna.Study) -> FrozenTrial:
+    """The best finished trial, of equal ones the first: the one that was trained.
+
+    Args:
+        study: The study, with a trial that has come to its end.
+
+    Example:
+        >>> study = optuna.create_study(direction="maximize")
+        >>> for value in (0.5, 0.7, 0.7):
+        ...     study.tell(study.ask(), value)
+        >>> best(study).number
+        1
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return max(complete, key=lambda trial: trial.values[0])
+
+
+def twin(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial | None:
+    """A finished trial with the same values, which with the same seed has the same result.
+
+    Args:
+        study: The study.
+        trial: A trial whose values are suggested.
+
+    Example:
+        >>> study = optuna.create_study()
+        >>> for _ in range(2):
+        ...     trial = study.ask()
+        ...     _ = trial.suggest_categorical("loss", ["focal"])
+        ...     same = twin(study, trial)
+        ...     study.tell(trial, 0.5)
+        >>> same.number
+        0
+    """
+    for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if other.params == trial.params:
+            return other
+    return None
 
 
 def report(trial: optuna.Trial, values: Sequence[float]) -> None:

@@ -65,6 +65,16 @@ try:
 except ValueError as error:
     sys.exit(str(error))
 """
+# A name alone: what it stands for may be where the cluster sees it, and this machine does not.
+_CHECK_DATASET = """
+import sys
+sys.argv[0] = "gb-keras"
+from gb_keras.data.catalogue import full_name
+try:
+    full_name(sys.argv[1])
+except ValueError as error:
+    sys.exit(str(error))
+"""
 
 
 def _with_parameters(pipeline: GraphComponent) -> Callable[[Callable], Callable]:
@@ -218,6 +228,8 @@ def main(
         _check_effect(given)
         if "losses" in given:
             _asked(_CHECK_LOSSES, *parameters["losses"])
+        if "dataset" in given and not local:
+            _asked(_CHECK_DATASET, parameters["dataset"])
         pipeline = make_pipeline(chosen)
         if local:
             if "data_version" not in given:

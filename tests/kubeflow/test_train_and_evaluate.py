@@ -421,6 +421,7 @@ def test_documents_say_what_the_command_takes():
             ["--compile", "a.yaml", "--loss", "focall"],
             "Received: loss='focall'. Did you mean 'focal'",
         ),
+        (["--compile", "a.yaml", "--dataset", "digts"], "Received: 'digts'. Did you mean 'digits'"),
         (["--compile", "a.txt"], "ends with .yaml, as KFP asks. Received: a.txt"),
         (["--compile", "a.yaml", "--memory", "much"], "memory to be an amount as Kubernetes"),
         (["--local", "--nodes", "2", "--claim", "c"], "with --local. Received: --claim, --nodes"),

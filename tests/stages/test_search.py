@@ -247,6 +247,24 @@ def test_a_finished_search_trains_nothing_and_others_are_refused(searched, tmp_p
         search(searched.data, tmp_path, SEARCHES, **options)
 
 
+def test_values_that_were_tried_are_not_trained_again(searched, tmp_path, capfd):
+    choice = [Search.parse("loss=focal,cross_entropy")]
+    folder = tmp_path / "search"
+    result = search(searched.data, folder, choice, train_options={"epochs": 1}, num_trials=6)
+    assert result["num_trials"]["complete"] == 6
+    table = pd.read_csv(folder / "trials.csv")
+    trained = table[table["same_as"].isna()]
+    assert sorted(trained["loss"]) == ["cross_entropy", "focal"]
+    assert {path.name for path in (folder / "trials").iterdir()} == {
+        f"{number:04}" for number in trained["trial"]
+    }
+    for _, row in table[table["same_as"].notna()].iterrows():
+        same = table.loc[int(row["same_as"])]
+        assert (same["loss"], same[METRIC]) == (row["loss"], row[METRIC])
+    assert result["best_trial"] in set(trained["trial"])
+    assert capfd.readouterr().out.count("again: not trained") == 4
+
+
 def test_a_process_that_dies_is_a_trial_that_failed(tmp_path):
     worker = Worker(0, shares_gpus=False)
     os.kill(worker._process.pid, signal.SIGKILL)
