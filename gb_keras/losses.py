@@ -361,7 +361,7 @@ class GradientBalancedLoss(keras.losses.Loss):
         )
         of_bin = self.bin_weights(balance.density, balance.batch_density)
         if self.noise_exponent:
-            trusted = trust.negative_trust(balance.density, self.noise_exponent)
+            trusted = trust.negative_trust(balance.density[0], self.noise_exponent)
             of_bin *= tf.stack([trusted, tf.ones_like(trusted)])
         weights = entries.entry_weights(found, of_bin, norm)
         statistic.observe(
@@ -444,7 +444,7 @@ class GradientBalancedLoss(keras.losses.Loss):
             exponent *= density_weights.crowding(to_learn)
             if self.base.multi_label:
                 # What density would raise are the negatives that are suspected.
-                exponent *= 1.0 - trust.suspicion(running)
+                exponent *= tf.square(1.0 - trust.suspicion(running))
         if not self.base.multi_label:
             return density_weights.bin_weights(running, batch, exponent, self.max_weight)
         weights = density_weights.bin_weights(

@@ -174,33 +174,27 @@ def negative_trust(density: tf.Tensor, exponent: float) -> tf.Tensor:
     """Weight of a negative by its bin, where each logit is a sample: the hardest are doubted.
 
     A negative that the model takes for a positive may be a positive that nobody labelled. Its
-    trust is `(1 - n)^(2 exponent (1 + s))`, with `s` the `suspicion`, as asymmetric loss turns
-    from the hardest negatives (Ridnik et al., ICCV 2021, arXiv 2009.14119). All are scaled so that
-    the sum of the negatives' gradient norms stays, so that the model is pushed to no as hard as
-    before.
+    trust is `(1 - n)^(2 exponent)`, as asymmetric loss turns from the hardest negatives (Ridnik et
+    al., ICCV 2021, arXiv 2009.14119). All are scaled so that the sum of the negatives' gradient
+    norms stays, so that the model is pushed to no as hard as before.
 
     Args:
-        density: Number of negatives and of positives per bin, `(2, bins)`.
+        density: Number of negatives per bin, `(bins,)`.
         exponent: How far doubt counts, at least 0.
 
     Returns:
         Weights in float32, `(bins,)`, of a norm in the middle of each bin.
 
     Example:
-        Nine negatives of norm 1/4 and one of 3/4, which is hardly heard, and less so where no
-        positive is as hard:
+        Nine negatives of norm 1/4 and one of 3/4, which is hardly heard:
 
-        >>> positives = tf.constant([[0.0, 1.0], [1.0, 0.0]])
-        >>> for each in positives:
-        ...     density = tf.stack([tf.constant([9.0, 1.0]), each])
-        ...     negative_trust(density, exponent=1.0).numpy().round(3).tolist()
+        >>> negative_trust(tf.constant([9.0, 1.0]), exponent=1.0).numpy().round(3).tolist()
         [1.286, 0.143]
-        [1.328, 0.016]
     """
-    bins = density.shape[1]
+    bins = density.shape[0]
     norm = (tf.range(bins, dtype=tf.float32) + 0.5) / bins
-    trust = tf.pow(1.0 - norm, 2.0 * exponent * (1.0 + suspicion(density)))
-    pushes = density[0] * norm
+    trust = tf.pow(1.0 - norm, 2.0 * exponent)
+    pushes = density * norm
     kept = tf.math.divide_no_nan(tf.tensordot(pushes, trust, 1), tf.reduce_sum(pushes))
     return trust / tf.maximum(tf.where(kept > 0, kept, 1.0), LEAST_KEPT)
 

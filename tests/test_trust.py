@@ -1,6 +1,5 @@
 """Trust in labels: what holds for every norm, prior and noise rate."""
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -62,18 +61,3 @@ def test_suspicion_counts_what_is_wrong_of_an_odd_number_of_bins():
     density = tf.constant([[99.0, 9.0, 7.0, 5.0, 3.0], [1.0, 1.0, 1.0, 2.0, 0.0]])
     assert float(trust.suspicion(density)) == 0.75
     assert float(trust.suspicion(tf.zeros((2, 1)))) == 0.0
-
-
-def test_the_more_negatives_are_suspected_the_less_the_hardest_count():
-    negatives = tf.constant([90.0, 4.0, 4.0, 4.0])
-    weights = [
-        trust.negative_trust(tf.stack([negatives, [9.0, 0.0, 0.0, hard]]), exponent=1.0).numpy()
-        for hard in (8.0, 4.0, 0.0)
-    ]
-    # As many of both: (1 - n)^2; half as many positives: (1 - n)^3; none: (1 - n)^4.
-    for power, found in zip((2, 3, 4), weights, strict=True):
-        trusted = (1 - np.array([0.125, 0.375, 0.625, 0.875])) ** power
-        pushes = negatives.numpy() * [0.125, 0.375, 0.625, 0.875]
-        np.testing.assert_allclose(
-            found, trusted * pushes.sum() / (trusted * pushes).sum(), rtol=1e-5
-        )

@@ -141,7 +141,7 @@ def best(study: optuna.Study) -> FrozenTrial:
     Example:
         >>> study = optuna.create_study(direction="maximize")
         >>> for value in (0.5, 0.7, 0.7):
-        ...     study.tell(study.ask(), value)
+        ...     _ = study.tell(study.ask(), value)
         >>> best(study).number
         1
     """
@@ -162,7 +162,7 @@ def twin(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial | None:
         ...     trial = study.ask()
         ...     _ = trial.suggest_categorical("loss", ["focal"])
         ...     same = twin(study, trial)
-        ...     study.tell(trial, 0.5)
+        ...     _ = study.tell(trial, 0.5)
         >>> same.number
         0
     """

@@ -109,6 +109,18 @@ MADE_UP = [
 ]
 
 
+def test_the_best_peer_in_ranking_is_found_by_its_own_metric():
+    ranked = {"gradient_balanced": 0.75, "cross_entropy": 0.7, "focal": 0.6}
+    records = [
+        {**each, "final": {**each["final"], "mean_average_precision": ranked[each["label"]]}}
+        for each in MADE_UP
+    ]
+    by_start = {goal.what.split(",")[0]: goal for goal in tables.goals(tables.results(records))}
+    assert by_start["mean advantage over focal"].reached == "-10.0 points over 1 regimes"
+    ranking = by_start["mean advantage in mean average precision over cross_entropy"]
+    assert (ranking.reached, ranking.met) == ("+5.0 points over 1 regimes", True)
+
+
 def test_goals_are_computed_from_the_records():
     found = tables.results(MADE_UP)
     assert found.methods == ["gradient_balanced", "cross_entropy", "focal"]
