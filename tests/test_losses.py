@@ -213,10 +213,14 @@ def test_with_a_margin_density_does_not_weigh_positives_against_negatives(noise_
     if noise_exponent:
         # Of the positives predicted right, three bins, the model is sure of those in the first.
         of_bin = np.bincount(bins[BINARY == 1], minlength=6)
-        exponent *= np.clip((of_bin[0] / of_bin[:3].sum() - 0.3) / 0.2, 0, 1)
+        crowd = np.clip((of_bin[0] / of_bin[:3].sum() - 0.3) / 0.2, 0, 1)
         # Doubted furthest, half of these or more are in the first: a crowd in full.
-        assert 0 < exponent <= 0.7
-        assert (exponent < 0.7) == (noise_exponent < 5)
+        assert 0 < crowd <= 1
+        assert (crowd < 1) == (noise_exponent < 5)
+        # Of the negatives more are predicted wrong than of the positives.
+        trusted = of_bin[3:].sum() / (bins[BINARY == 0] >= 3).sum()
+        assert trusted < 1
+        exponent *= crowd * trusted**2
     weights = np.bincount(bins.ravel(), minlength=6)[bins] ** -exponent
     weights = np.clip(weights / weights.mean(), 1 / 3, 3)
     weights = weights / weights.mean()
