@@ -121,6 +121,7 @@ def test_help_of_every_command_names_every_option_and_choice():
 
 def test_version_and_no_arguments():
     assert invoke("--version").output == f"gb-keras {gb_keras.__version__}\n"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", gb_keras.__version__)
     assert gb_keras.__version__ == importlib.metadata.version("gb-keras")
     assert "prepare" in invoke().output
 

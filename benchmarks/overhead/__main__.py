@@ -1,6 +1,6 @@
 """Step time and peak memory of balanced training against plain Keras.
 
-    python -m benchmarks.overhead run [--pairs 31] [--case small_cnn ...] [--all] [--json FILE]
+    python -m benchmarks.overhead run [--pairs 31] [--case mlp ...] [--all] [--gpu] [--json FILE]
 
 Models train on the same batch in turn, block by block in one process, so that a change of the
 machine's speed meets all alike. Reported is the median over pairs of blocks of the ratio of their
@@ -26,7 +26,9 @@ def run(
     case: Annotated[
         list[str] | None, typer.Option(help="A case, repeatable; default a quick choice.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All cases, in about 20 minutes.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All cases of a CPU, in about 20 minutes.")
+    ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="All cases that keep a GPU busy.")] = False,
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of blocks of each case.")] = 31,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
@@ -40,7 +42,7 @@ def run(
     from gb_keras.stages.files import write_json
 
     chosen = [*(CPU_CASES if every else ()), *(GPU_CASES if gpu else ()), *(case or ())]
-    names = chosen or list(QUICK)
+    names = list(dict.fromkeys(chosen or QUICK))
     for name in names:
         require_name("case", name, CASES)
     machine = _machine()

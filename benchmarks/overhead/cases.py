@@ -138,20 +138,22 @@ CPU_CASES: dict[str, Case] = {
     "multi_label_1000": _head(1000, multi_label=True),
     "multi_label_20000": _head(20_000, multi_label=True),
 }
+_GPU_SMALL_CNN = _cnn(
+    what="three convolutions, 10 classes, 1,024 images of 32x32x3", inputs=_images(1024, 32, 32, 3)
+)
+_GPU_RESNET50 = Case(
+    "ResNet-50, 1,000 classes, 128 images of 224x224x3, bfloat16",
+    functools.partial(_resnet50, 224),
+    _images(128, 224, 224, 3),
+    policy="mixed_bfloat16",
+)
 # Batches that keep a large GPU busy, compiled by XLA: what Keras does there unless it is told not
 # to, or trains on several devices.
 GPU_CASES: dict[str, Case] = {
     "gpu_mlp": dataclasses.replace(MLP, mode="xla", limit=None),
     "gpu_mlp_graph": dataclasses.replace(MLP, limit=None),
-    "gpu_small_cnn": _cnn(
-        what="three convolutions, 10 classes, 1,024 images of 32x32x3",
-        inputs=_images(1024, 32, 32, 3),
-        mode="xla",
-    ),
-    "gpu_small_cnn_graph": _cnn(
-        what="three convolutions, 10 classes, 1,024 images of 32x32x3",
-        inputs=_images(1024, 32, 32, 3),
-    ),
+    "gpu_small_cnn": dataclasses.replace(_GPU_SMALL_CNN, mode="xla"),
+    "gpu_small_cnn_graph": _GPU_SMALL_CNN,
     "gpu_classes_1000": _head(1000, 1024, mode="xla"),
     "gpu_classes_10000": _head(10_000, 1024, mode="xla"),
     "gpu_classes_20000": _head(20_000, 1024, mode="xla"),
@@ -165,19 +167,8 @@ GPU_CASES: dict[str, Case] = {
         mode="xla",
         policy="mixed_bfloat16",
     ),
-    "gpu_resnet50_graph": Case(
-        "ResNet-50, 1,000 classes, 128 images of 224x224x3, bfloat16",
-        functools.partial(_resnet50, 224),
-        _images(128, 224, 224, 3),
-        policy="mixed_bfloat16",
-    ),
-    "gpu_resnet50": Case(
-        "ResNet-50, 1,000 classes, 128 images of 224x224x3, bfloat16",
-        functools.partial(_resnet50, 224),
-        _images(128, 224, 224, 3),
-        mode="xla",
-        policy="mixed_bfloat16",
-    ),
+    "gpu_resnet50_graph": _GPU_RESNET50,
+    "gpu_resnet50": dataclasses.replace(_GPU_RESNET50, mode="xla"),
 }
 CASES = CPU_CASES | GPU_CASES
 # Enough to see that nothing has become slow.

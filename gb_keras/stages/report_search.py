@@ -39,7 +39,7 @@ def page(study: optuna.Study, plan: Plan, result: dict[str, Any]) -> str:
     figures = [
         {
             "heading": "How the search went",
-            "note": "Each point is a trial that was trained to its end.",
+            "note": "Each point is a trial that has come to its end.",
             "figure": _html(visualization.plot_optimization_history(study, target_name=_NAME), 380),
         },
         {

@@ -162,9 +162,9 @@ class _Trials:
             trial.set_user_attr("error", end.error)
             self.study.tell(trial, state=TrialState.FAIL)
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        best = search_study.best(self.study).number if complete else None
+        best = search_study.best(complete) if complete else None
         for other in complete:
-            if other.number != best:
+            if other is not best:
                 (run_dir(self.plan.folder, other.number) / "model.keras").unlink(missing_ok=True)
 
 

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 from gb_keras.stages import files, report_search, search_study
 from gb_keras.stages.search_plan import Plan
 from gb_keras.stages.search_space import METRIC
-from gb_keras.stages.search_study import run_dir
 from gb_keras.stages.train import train
 
 # What a run has of its own, and the data set, which has another name on the command line.
@@ -38,7 +37,7 @@ def write(study: optuna.Study, plan: Plan) -> dict[str, Any]:
             "Expected a trial that has come to its end. None of "
             f"{len(trials)} has. The same command goes on; give it more time."
         )
-    best = search_study.best(study)
+    best = search_study.best(complete)
     first = trials[0]
     result = {
         "best_trial": best.number,
@@ -47,10 +46,10 @@ def write(study: optuna.Study, plan: Plan) -> dict[str, Any]:
         "options": best.params,
         "num_trials": {
             state.name.lower(): sum(trial.state == state for trial in trials)
-            for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+            for state in search_study.FINISHED
         },
     }
-    config = files.read_json(run_dir(plan.folder, best.number) / "config.json")
+    config = files.read_json(search_study.run_dir(plan.folder, best.number) / "config.json")
     files.write_json(plan.folder / "best_config.json", _options(config))
     files.write_text(plan.folder / "search.html", report_search.page(study, plan, result))
     return result

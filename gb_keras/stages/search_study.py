@@ -132,20 +132,19 @@ def suggest(trial: optuna.Trial, searches: Sequence[Search], loss: str) -> dict[
     return values
 
 
-def best(study: optuna.Study) -> FrozenTrial:
-    """The best finished trial, of equal ones the first: the one that was trained.
+def best(complete: Sequence[FrozenTrial]) -> FrozenTrial:
+    """The best trial, of equal ones the first: the one that was trained.
 
     Args:
-        study: The study, with a trial that has come to its end.
+        complete: Trials that have come to their end, one at least, by number.
 
     Example:
-        >>> study = optuna.create_study(direction="maximize")
+        >>> study = optuna.create_study()
         >>> for value in (0.5, 0.7, 0.7):
         ...     _ = study.tell(study.ask(), value)
-        >>> best(study).number
+        >>> best(study.trials).number
         1
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return max(complete, key=lambda trial: trial.values[0])
 
 

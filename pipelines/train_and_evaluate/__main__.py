@@ -45,34 +45,17 @@ _OF_CLUSTER = {
 _ONLY_WITH = {"accelerator_count": "accelerator", "mount": "claim", "runtime": "nodes"}
 
 
-# By that name gb_keras does without TensorFlow: seconds, and lines on the terminal.
-_PRINT_VERSION = """
-import sys
+# Calls a function of gb_keras with each argument. By the command's name gb_keras does without
+# TensorFlow where it can: seconds, and lines on the terminal.
+_CALL = """
+import importlib, sys
+module, name, *arguments = sys.argv[1:]
 sys.argv[0] = "gb-keras"
-from gb_keras.data.source_version import source_version
+function = getattr(importlib.import_module(module), name)
 try:
-    print(source_version(sys.argv[1]))
+    for argument in arguments:
+        print(function(argument))
 except (ValueError, OSError) as error:
-    sys.exit(str(error))
-"""
-# What training would refuse after the data are prepared, or on a cluster.
-_CHECK_LOSSES = """
-import sys
-from gb_keras.stages.train_config import check_loss
-try:
-    for loss in sys.argv[1:]:
-        check_loss(loss)
-except ValueError as error:
-    sys.exit(str(error))
-"""
-# A name alone: what it stands for may be where the cluster sees it, and this machine does not.
-_CHECK_DATASET = """
-import sys
-sys.argv[0] = "gb-keras"
-from gb_keras.data.catalogue import full_name
-try:
-    full_name(sys.argv[1])
-except ValueError as error:
     sys.exit(str(error))
 """
 
@@ -226,10 +209,12 @@ def main(
             parallelism=1 if local else 0,
         )
         _check_effect(given)
+        # What training would refuse after the data are prepared, or on a cluster.
         if "losses" in given:
-            _asked(_CHECK_LOSSES, *parameters["losses"])
+            _asked("gb_keras.stages.train_config", "check_loss", *parameters["losses"])
+        # A name alone: what it stands for may be where the cluster sees it, not this machine.
         if "dataset" in given and not local:
-            _asked(_CHECK_DATASET, parameters["dataset"])
+            _asked("gb_keras.data.catalogue", "full_name", parameters["dataset"])
         pipeline = make_pipeline(chosen)
         if local:
             if "data_version" not in given:
@@ -302,14 +287,14 @@ def _flags(names: Iterable[str]) -> str:
 
 def _version(dataset: str) -> dict[str, str]:
     """As `data_version` another text for each state of the files of a data set that has some."""
-    version = _asked(_PRINT_VERSION, dataset)
+    version = _asked("gb_keras.data.source_version", "source_version", dataset)
     return {"data_version": version} if version else {}
 
 
-def _asked(program: str, *arguments: str) -> str:
-    """What a program of its own prints, in which gb_keras and all that it needs are loaded."""
+def _asked(module: str, function: str, *arguments: str) -> str:
+    """What a function says of arguments, in a process of its own: gb_keras is not loaded here."""
     found = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-c", _CALL, module, function, *arguments],
         capture_output=True,
         text=True,
         check=False,
